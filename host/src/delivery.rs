@@ -1,0 +1,132 @@
+//! One message plus the right to settle it, exactly once.
+//!
+//! A [`Delivery`] is made by a source with its place in the subscription's [`Inbox`] already reserved. It ends in
+//! one of two ways: [`Delivery::commit`] consumes it, or it is dropped and enters the inbox as a release. Either way
+//! it arrives there once, without an await, and nothing else can end it: settling twice does not compile and
+//! dropping never acknowledges (DESIGN §2, guarantee 2).
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::commit::Commit;
+use crate::message::Message;
+
+/// A source's own name for one delivery. Unique within a subscription while the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// The message and its token, boxed once when fetched and moved by pointer from then on.
+#[derive(Debug)]
+pub struct Parcel {
+    /// The source's name for this delivery.
+    pub token: Token,
+    /// What was read.
+    pub message: Message,
+}
+
+/// What arrives at the committer.
+#[derive(Debug)]
+pub enum Entry {
+    /// Decided: publish, then settle.
+    Commit(Box<Commit>),
+    /// Dropped undecided: release.
+    Dropped(Box<Parcel>),
+}
+
+/// Where deliveries end. One per subscription, read by its committer alone.
+///
+/// `queue` holds what ended since the committer last looked. It never grows beyond the deliveries in hand, because
+/// each of them enters it once and `in_hand` is bounded by admission; so pushing needs no await and no error.
+/// `changed` wakes the committer; a stored permit makes a push between its look and its wait count.
+#[derive(Debug)]
+pub struct Inbox {
+    queue: Mutex<Vec<Entry>>,
+    changed: Notify,
+}
+
+impl Inbox {
+    /// An empty inbox.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            queue: Mutex::new(Vec::new()),
+            changed: Notify::new(),
+        })
+    }
+
+    fn push(&self, entry: Entry) {
+        let first = {
+            let mut queue = self.queue.lock();
+            queue.push(entry);
+            queue.len() == 1
+        };
+        // Only the push that makes the queue non-empty has to wake: the committer takes all that is there.
+        if first {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until something ended, then moves it all to the end of `into`. Cancel-safe.
+    pub async fn take(&self, into: &mut Vec<Entry>) {
+        loop {
+            if self.try_take(into) {
+                return;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Moves what is there to the end of `into`; false when there was nothing.
+    pub fn try_take(&self, into: &mut Vec<Entry>) -> bool {
+        let mut queue = self.queue.lock();
+        if queue.is_empty() {
+            return false;
+        }
+        into.append(&mut queue);
+        true
+    }
+}
+
+/// One message and the right to settle it.
+#[derive(Debug)]
+#[must_use = "a dropped delivery is released and will be delivered again"]
+pub struct Delivery {
+    /// `None` only while being consumed.
+    parcel: Option<Box<Parcel>>,
+    inbox: Arc<Inbox>,
+}
+
+impl Delivery {
+    /// Made by a source for each message it hands over. The inbox is the one it was subscribed with.
+    pub fn new(token: Token, message: Message, inbox: &Arc<Inbox>) -> Self {
+        Self {
+            parcel: Some(Box::new(Parcel { token, message })),
+            inbox: Arc::clone(inbox),
+        }
+    }
+
+    /// What was read.
+    pub fn message(&self) -> &Message {
+        // The parcel is taken only by `commit` and `drop`, which own `self`.
+        match &self.parcel {
+            Some(parcel) => &parcel.message,
+            None => unreachable!("a delivery in use has its parcel"),
+        }
+    }
+
+    /// Ends this delivery with what `decide` makes of its parcel.
+    pub fn commit(mut self, decide: impl FnOnce(Box<Parcel>) -> Commit) {
+        if let Some(parcel) = self.parcel.take() {
+            self.inbox.push(Entry::Commit(Box::new(decide(parcel))));
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(parcel) = self.parcel.take() {
+            self.inbox.push(Entry::Dropped(parcel));
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What the host shows of itself: metric names and handles, logging set-up.
+//!
+//! Handles are made once, when a plugin or subscription starts; the hot path only touches atomics.
+
+pub mod metrics;
+
+pub use metrics::{Metrics, PluginMetrics, SubscriptionLabels, SubscriptionMetrics};

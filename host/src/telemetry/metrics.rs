@@ -1,0 +1,313 @@
+//! The metrics, under the names of the OpenTelemetry messaging conventions where they have one and `wharf_…` where
+//! they do not (DESIGN §6).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::commit::Cause;
+
+/// Buckets the conventions advise for both of their histograms, in seconds, with three finer ones in front: a
+/// handler here is done in microseconds.
+const SECONDS: [f64; 17] = [
+    0.00001, 0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0,
+    7.5, 10.0,
+];
+
+/// What names a subscription in every metric.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SubscriptionLabels {
+    /// Plugin name.
+    pub plugin: String,
+    /// Subscription name.
+    pub subscription: String,
+    /// `redis`, `wharf` (embedded) …
+    pub messaging_system: String,
+    /// Topic or stream.
+    pub messaging_destination_name: String,
+    /// Group.
+    pub messaging_consumer_group_name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabels {
+    plugin: String,
+    subscription: String,
+    cause: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProcessLabels {
+    plugin: String,
+    subscription: String,
+    /// Empty where the message was handled.
+    error_type: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PluginLabels {
+    plugin: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SwapLabels {
+    plugin: String,
+    result: SwapResult,
+}
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, missing_docs)]
+pub enum SwapResult {
+    swapped,
+    refused,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BrokerLabels {
+    broker: String,
+    messaging_system: String,
+}
+
+type Families<L, M> = Family<L, M>;
+type FloatCounter = Counter<f64, AtomicU64>;
+
+/// Every family, and the registry they are shown from.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    consumed: Families<SubscriptionLabels, Counter>,
+    sent: Families<SubscriptionLabels, Counter>,
+    released: Families<SubscriptionLabels, Counter>,
+    fenced: Families<SubscriptionLabels, Counter>,
+    in_flight: Families<SubscriptionLabels, Gauge>,
+    held: Families<SubscriptionLabels, Gauge>,
+    paused: Families<SubscriptionLabels, Gauge>,
+    waiting: Families<SubscriptionLabels, Gauge>,
+    pending: Families<SubscriptionLabels, Gauge>,
+    breaker: Families<SubscriptionLabels, Gauge>,
+    duration: Families<ProcessLabels, Histogram, >,
+    attempts: Families<ProcessLabels, Counter>,
+    dead_letters: Families<CauseLabels, Counter>,
+    instances: Families<PluginLabels, Gauge>,
+    memory: Families<PluginLabels, Gauge>,
+    cpu: Families<PluginLabels, FloatCounter>,
+    log_dropped: Families<PluginLabels, Counter>,
+    swaps: Families<SwapLabels, Counter>,
+    ready: Families<BrokerLabels, Gauge>,
+}
+
+fn histogram() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+impl Metrics {
+    /// All families, registered and empty.
+    pub fn new() -> Arc<Self> {
+        let mut r = Registry::default();
+        macro_rules! family {
+            ($name:literal, $help:literal) => {{
+                let family = Family::default();
+                r.register($name, $help, family.clone());
+                family
+            }};
+        }
+        let duration: Families<ProcessLabels, Histogram> =
+            Family::new_with_constructor(histogram as fn() -> Histogram);
+        r.register_with_unit(
+            "messaging_process_duration",
+            "Time one handler run took",
+            Unit::Seconds,
+            duration.clone(),
+        );
+        let cpu: Families<PluginLabels, FloatCounter> = Family::default();
+        r.register(
+            "wharf_guest_cpu_seconds",
+            "Time guests of the plugin ran, in seconds",
+            cpu.clone(),
+        );
+        Arc::new(Self {
+            consumed: family!("messaging_client_consumed_messages", "Messages read"),
+            sent: family!("messaging_client_sent_messages", "Messages published, dead letters included"),
+            released: family!("wharf_released", "Messages given back to the broker"),
+            fenced: family!("wharf_fenced", "Settlements refused because another owner has the message"),
+            in_flight: family!("wharf_in_flight", "Messages in hand"),
+            held: family!("wharf_held", "Messages waiting in the host for a retry or a destination"),
+            paused: family!("wharf_paused", "1 while the subscription reads nothing: breaker open or destination down"),
+            waiting: family!("wharf_lag_messages", "Messages the broker has for the subscription, not yet delivered"),
+            pending: family!("wharf_pending_messages", "Messages delivered and not settled, delayed ones included"),
+            breaker: family!("wharf_breaker_state", "0 closed, 1 half-open, 2 open"),
+            attempts: family!("wharf_attempts", "Handler runs by how they ended"),
+            dead_letters: family!("wharf_dead_letters", "Dead letters by cause"),
+            instances: family!("wharf_instances", "Live sandboxes"),
+            memory: family!("wharf_guest_memory_bytes", "Linear memory of live sandboxes"),
+            log_dropped: family!("wharf_guest_log_lines_dropped", "Guest log lines beyond the bound"),
+            swaps: family!("wharf_swaps", "Reloads by result"),
+            ready: family!("wharf_broker_ready", "1 while the broker is connected"),
+            duration,
+            cpu,
+            registry: Mutex::new(r),
+        })
+    }
+
+    /// Handles for one subscription.
+    pub fn subscription(&self, labels: &SubscriptionLabels) -> Arc<SubscriptionMetrics> {
+        let process = |error_type: &str| {
+            let labels = ProcessLabels {
+                plugin: labels.plugin.clone(),
+                subscription: labels.subscription.clone(),
+                error_type: error_type.to_owned(),
+            };
+            Run {
+                error_type: error_type.to_owned(),
+                duration: self.duration.get_or_create(&labels).clone(),
+                attempts: self.attempts.get_or_create(&labels).clone(),
+            }
+        };
+        Arc::new(SubscriptionMetrics {
+            consumed: self.consumed.get_or_create(labels).clone(),
+            sent: self.sent.get_or_create(labels).clone(),
+            released: self.released.get_or_create(labels).clone(),
+            fenced: self.fenced.get_or_create(labels).clone(),
+            in_flight: self.in_flight.get_or_create(labels).clone(),
+            held: self.held.get_or_create(labels).clone(),
+            paused: self.paused.get_or_create(labels).clone(),
+            waiting: self.waiting.get_or_create(labels).clone(),
+            pending: self.pending.get_or_create(labels).clone(),
+            breaker: self.breaker.get_or_create(labels).clone(),
+            done: process(""),
+            runs: RUN_ERRORS.iter().map(|e| process(e)).collect(),
+            dead_letters: Cause::ALL
+                .iter()
+                .map(|cause| {
+                    let labels = CauseLabels {
+                        plugin: labels.plugin.clone(),
+                        subscription: labels.subscription.clone(),
+                        cause: cause.as_str().to_owned(),
+                    };
+                    (*cause, self.dead_letters.get_or_create(&labels).clone())
+                })
+                .collect(),
+        })
+    }
+
+    /// Handles for one plugin.
+    pub fn plugin(&self, plugin: &str) -> Arc<PluginMetrics> {
+        let labels = PluginLabels {
+            plugin: plugin.to_owned(),
+        };
+        let swap = |result| {
+            self.swaps
+                .get_or_create(&SwapLabels {
+                    plugin: plugin.to_owned(),
+                    result,
+                })
+                .clone()
+        };
+        Arc::new(PluginMetrics {
+            instances: self.instances.get_or_create(&labels).clone(),
+            memory: self.memory.get_or_create(&labels).clone(),
+            cpu: self.cpu.get_or_create(&labels).clone(),
+            log_dropped: self.log_dropped.get_or_create(&labels).clone(),
+            swapped: swap(SwapResult::swapped),
+            swaps_refused: swap(SwapResult::refused),
+        })
+    }
+
+    /// Shows whether a broker is connected.
+    pub fn broker_ready(&self, broker: &str, system: &str, ready: bool) {
+        self.ready
+            .get_or_create(&BrokerLabels {
+                broker: broker.to_owned(),
+                messaging_system: system.to_owned(),
+            })
+            .set(i64::from(ready));
+    }
+
+    /// Everything as OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ok = encode(&mut text, &self.registry.lock()).is_ok();
+        text
+    }
+}
+
+/// The ways a run can end badly, as `error_type`.
+const RUN_ERRORS: [&str; 9] = [
+    "retry",
+    "rejected",
+    "unavailable",
+    "trap",
+    "deadline",
+    "memory",
+    "bad-output",
+    "denied",
+    "not-run",
+];
+
+struct Run {
+    error_type: String,
+    duration: Histogram,
+    attempts: Counter,
+}
+
+/// Handles for one subscription.
+#[allow(missing_docs)] // each is described where it is registered
+pub struct SubscriptionMetrics {
+    pub consumed: Counter,
+    pub sent: Counter,
+    pub released: Counter,
+    pub fenced: Counter,
+    pub in_flight: Gauge<i64, AtomicI64>,
+    pub held: Gauge<i64, AtomicI64>,
+    pub paused: Gauge<i64, AtomicI64>,
+    pub waiting: Gauge<i64, AtomicI64>,
+    pub pending: Gauge<i64, AtomicI64>,
+    pub breaker: Gauge<i64, AtomicI64>,
+    done: Run,
+    runs: Vec<Run>,
+    dead_letters: Vec<(Cause, Counter)>,
+}
+
+impl SubscriptionMetrics {
+    /// Counts one handler run. `error_type` is empty where the message was handled.
+    pub fn ran(&self, error_type: &str, took: Duration) {
+        let run = if error_type.is_empty() {
+            &self.done
+        } else {
+            match self.runs.iter().find(|r| r.error_type == error_type) {
+                Some(run) => run,
+                None => return,
+            }
+        };
+        run.attempts.inc();
+        run.duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts one dead letter.
+    pub fn dead_letter(&self, cause: Cause) {
+        if let Some((_, counter)) = self.dead_letters.iter().find(|(c, _)| *c == cause) {
+            counter.inc();
+        }
+    }
+}
+
+/// Handles for one plugin.
+#[allow(missing_docs)] // each is described where it is registered
+pub struct PluginMetrics {
+    pub instances: Gauge<i64, AtomicI64>,
+    pub memory: Gauge<i64, AtomicI64>,
+    pub cpu: FloatCounter,
+    pub log_dropped: Counter,
+    pub swapped: Counter,
+    pub swaps_refused: Counter,
+}
