@@ -115,6 +115,13 @@ impl Delivery {
         }
     }
 
+    /// Notes charged attempts on a message that stays in the host, so that a release takes them along.
+    pub fn charge(&mut self, attempts: u32) {
+        if let Some(parcel) = &mut self.parcel {
+            parcel.message.attempts = attempts;
+        }
+    }
+
     /// Ends this delivery with what `decide` makes of its parcel.
     pub fn commit(mut self, decide: impl FnOnce(Box<Parcel>) -> Commit) {
         if let Some(parcel) = self.parcel.take() {

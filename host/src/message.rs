@@ -162,3 +162,36 @@ impl Outgoing {
                 .sum::<usize>()
     }
 }
+
+#[cfg(test)]
+impl Message {
+    /// A small message with this id, for unit tests.
+    pub(crate) fn for_test(id: &str) -> Self {
+        Self {
+            id: id.to_owned().into(),
+            id_stable: true,
+            subscription: "s".into(),
+            topic: "t".into(),
+            origin: Origin {
+                broker: "b".into(),
+                source: "t".into(),
+                partition: None,
+                position: id.to_owned().into(),
+                group: None,
+            },
+            key: None,
+            headers: vec![],
+            payload: Bytes::new(),
+            tombstone: false,
+            timestamp_ms: 0,
+            content_type: None,
+            correlation_id: None,
+            reply_to: None,
+            priority: None,
+            expires_at_ms: None,
+            attempts: 0,
+            deliveries: 1,
+            unrepresentable: None,
+        }
+    }
+}

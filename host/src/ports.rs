@@ -246,3 +246,33 @@ pub trait Broker: Send + Sync {
     /// Called once all sources and settlers are gone: give up leases, flush, close.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
+
+/// The time of day, derived from tokio's clock so that tests can pause it.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    origin: tokio::time::Instant,
+    epoch_ms: u64,
+}
+
+impl Clock {
+    /// Anchors tokio's clock to the system's time of day.
+    pub fn system() -> Self {
+        let epoch_ms = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |d| d.as_millis() as u64);
+        Self::starting_at(epoch_ms)
+    }
+
+    /// A clock that shows `epoch_ms` now.
+    pub fn starting_at(epoch_ms: u64) -> Self {
+        Self {
+            origin: tokio::time::Instant::now(),
+            epoch_ms,
+        }
+    }
+
+    /// Milliseconds since 1970-01-01 UTC.
+    pub fn now_ms(&self) -> u64 {
+        self.epoch_ms + self.origin.elapsed().as_millis() as u64
+    }
+}

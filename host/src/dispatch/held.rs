@@ -1,0 +1,133 @@
+//! Messages that wait in the host for their next attempt, because an order promise keeps their lane or because their
+//! broker cannot delay. Others wait at their broker.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use crate::dispatch::route::Job;
+
+/// One plugin's waiting room. Bounded by the windows of its subscriptions (`Used::held`).
+#[derive(Debug, Default)]
+pub struct Held {
+    heap: Mutex<Heap>,
+    /// Rung when something earlier than the task's present wait arrives, and on close.
+    earlier: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Heap {
+    jobs: BinaryHeap<Reverse<Waiting>>,
+    /// Keeps jobs that are due together in the order they came.
+    next: u64,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    due: Instant,
+    number: u64,
+    job: Job,
+    charged: u32,
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+impl Eq for Waiting {}
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.due, self.number).cmp(&(other.due, other.number))
+    }
+}
+
+impl Held {
+    /// Keeps a job until `due`. `charged` are its attempts so far.
+    pub fn keep(&self, job: Job, charged: u32, due: Instant) {
+        job.route.window.hold();
+        job.route.metrics.held.inc();
+        {
+            let mut heap = self.heap.lock();
+            if heap.closed {
+                drop(heap);
+                forget(Waiting { due, number: 0, job, charged });
+                return;
+            }
+            let number = heap.next;
+            heap.next += 1;
+            heap.jobs.push(Reverse(Waiting { due, number, job, charged }));
+        }
+        self.earlier.notify_one();
+    }
+
+    /// Hands jobs back to their plugin's queue when they are due, until closed.
+    pub async fn run(&self) {
+        loop {
+            let due = {
+                let heap = self.heap.lock();
+                if heap.closed {
+                    return;
+                }
+                heap.jobs.peek().map(|Reverse(w)| w.due)
+            };
+            match due {
+                None => self.earlier.notified().await,
+                Some(due) if due <= Instant::now() => self.release_due(),
+                Some(due) => tokio::select! {
+                    () = sleep_until(due) => self.release_due(),
+                    () = self.earlier.notified() => {}
+                },
+            }
+        }
+    }
+
+    fn release_due(&self) {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        {
+            let mut heap = self.heap.lock();
+            while heap.jobs.peek().is_some_and(|Reverse(w)| w.due <= now) {
+                due.extend(heap.jobs.pop());
+            }
+        }
+        for Reverse(waiting) in due {
+            let mut job = waiting.job;
+            job.route.window.unhold();
+            job.route.metrics.held.dec();
+            job.delivery.charge(waiting.charged);
+            let ready = std::sync::Arc::clone(&job.route.ready);
+            ready.push(job);
+        }
+    }
+
+    /// Gives everything back to the brokers, with the attempts it was charged.
+    pub fn close(&self) {
+        let jobs = {
+            let mut heap = self.heap.lock();
+            heap.closed = true;
+            std::mem::take(&mut heap.jobs)
+        };
+        for Reverse(waiting) in jobs {
+            forget(waiting);
+        }
+        self.earlier.notify_one();
+    }
+}
+
+/// Drops a held job, which releases it; its attempts go along.
+fn forget(waiting: Waiting) {
+    let mut job = waiting.job;
+    job.route.window.unhold();
+    job.route.metrics.held.dec();
+    job.delivery.charge(waiting.charged);
+}

@@ -1,0 +1,275 @@
+//! Runs messages: takes the next ready one of a plugin, has it handled, carries out what was decided.
+//!
+//! As many workers run per plugin as it may have sandboxes, on the guests' own runtime. A worker keeps nothing from
+//! one message to the next.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::commit::{Commit, Destination, Publication, Settlement};
+use crate::config::OnDeadLetter;
+use crate::dispatch::attempt::{self, Diagnosis, Step, Wait};
+use crate::dispatch::breaker::{Breaker, Permit, Sample};
+use crate::dispatch::dead_letter;
+use crate::dispatch::held::Held;
+use crate::dispatch::ready::Ready;
+use crate::dispatch::route::{Job, Pause, Route};
+use crate::handler::{AttemptInfo, Fault, FaultKind, Handled, Handler, Outcome, FailureKind};
+use crate::message::{Header, Message, Outgoing};
+
+/// What the workers of one plugin share.
+pub struct Crew {
+    /// The plugin.
+    pub handler: Arc<dyn Handler>,
+    /// Its queue.
+    pub ready: Arc<Ready>,
+    /// Its waiting room.
+    pub held: Arc<Held>,
+    /// Its breaker, if it has one.
+    pub breaker: Option<Mutex<Breaker>>,
+}
+
+/// One worker: until the queue is closed.
+pub async fn run(crew: Arc<Crew>) {
+    while let Some(job) = crew.ready.pop().await {
+        process(&crew, job).await;
+        // A worker with a full queue would never give its thread back otherwise.
+        tokio::task::consume_budget().await;
+    }
+}
+
+async fn process(crew: &Crew, job: Job) {
+    let route = Arc::clone(&job.route);
+    let now_ms = route.clock.now_ms();
+    if let Some(step) = attempt::before(job.delivery.message(), &route.policy, now_ms) {
+        return carry_out(crew, job, step, Arc::from(""));
+    }
+    if let Some(wait) = breaker_wait(crew, &route) {
+        let step = Step::Again {
+            after: wait,
+            attempts: job.delivery.message().attempts,
+            wait: attempt::waits(&route.policy),
+            why: "the plugin's breaker is open".into(),
+        };
+        return carry_out(crew, job, step, Arc::from(""));
+    }
+
+    let started = Instant::now();
+    let handled = handle(crew, &job).await;
+    let took = started.elapsed();
+    route.metrics.ran(error_type(&handled), took);
+    record(crew, &route, &handled);
+
+    let attempts = job.delivery.message().attempts;
+    let step = attempt::decide(handled.result, attempts, &route.policy, fastrand::f64());
+    carry_out(crew, job, step, handled.version);
+}
+
+/// Runs the handler. A panic of ours while it runs is charged like a trap, so that it ends.
+async fn handle(crew: &Crew, job: &Job) -> Handled {
+    let message = job.delivery.message();
+    let info = AttemptInfo {
+        attempt: message.attempts.saturating_add(1),
+        max_attempts: job.route.policy.schedule.max_retries().saturating_add(1),
+    };
+    let call = AssertUnwindSafe(crew.handler.handle(message, info)).catch_unwind();
+    call.await.unwrap_or_else(|_panic| {
+        tracing::error!(plugin = %job.route.spec.plugin, message_id = %message.id, "the host panicked while running this message");
+        Handled {
+            version: Arc::from(""),
+            result: Err(Fault::new(FaultKind::Trap, "the host panicked while running this message")),
+        }
+    })
+}
+
+fn breaker_wait(crew: &Crew, route: &Arc<Route>) -> Option<Duration> {
+    let breaker = crew.breaker.as_ref()?;
+    let mut breaker = breaker.lock();
+    let permit = breaker.permit(Instant::now());
+    route.metrics.breaker.set(breaker.level());
+    match permit {
+        Permit::Run => None,
+        Permit::Wait(wait) => {
+            stand_still(route, wait);
+            Some(wait)
+        }
+    }
+}
+
+/// Stops reading while the breaker is open: fetching only to release would walk through the whole backlog.
+fn stand_still(route: &Arc<Route>, wait: Duration) {
+    if route.pause(Pause::Breaker) {
+        let route = Arc::clone(route);
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            route.resume(|why| *why == Pause::Breaker);
+        });
+    }
+}
+
+fn record(crew: &Crew, route: &Route, handled: &Handled) {
+    let Some(breaker) = &crew.breaker else { return };
+    let sample = match &handled.result {
+        Ok(Outcome::Done(_)) => Sample::Success,
+        Ok(Outcome::Failed(f)) if f.kind == FailureKind::Reject => Sample::Neutral,
+        Err(f) if f.kind == FaultKind::NotRun => Sample::Neutral,
+        Ok(Outcome::Failed(_)) | Err(_) => Sample::Failure,
+    };
+    let mut breaker = breaker.lock();
+    let before = breaker.level();
+    breaker.record(sample, Instant::now());
+    let level = breaker.level();
+    drop(breaker);
+    route.metrics.breaker.set(level);
+    if level != before {
+        tracing::warn!(plugin = %route.spec.plugin, state = ["closed", "half-open", "open"][level.clamp(0, 2) as usize], "breaker");
+    }
+}
+
+fn error_type(handled: &Handled) -> &'static str {
+    match &handled.result {
+        Ok(Outcome::Done(_)) => "",
+        Ok(Outcome::Failed(failure)) => match failure.kind {
+            FailureKind::Retry => "retry",
+            FailureKind::Reject => "rejected",
+            FailureKind::Unavailable => "unavailable",
+        },
+        Err(fault) => fault.kind.as_str(),
+    }
+}
+
+/// Does what was decided: commits, or keeps the message for later. The lane goes on once its head is committed.
+fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>) {
+    match step {
+        Step::Accept(outputs) => match address(&job.route, job.delivery.message(), outputs) {
+            Ok(publications) => commit(job, publications, Settlement::Accept, None, version),
+            Err(fault) => {
+                let attempts = job.delivery.message().attempts;
+                let policy = job.route.policy;
+                let step = attempt::decide(Err(fault), attempts, &policy, 0.5);
+                carry_out(crew, job, step, version);
+            }
+        },
+        Step::Again { after, attempts, wait, why } => {
+            let message = job.delivery.message();
+            tracing::warn!(plugin = %job.route.spec.plugin, subscription = %job.route.spec.name, message_id = %message.id,
+                position = %message.origin.position, attempts, after_ms = after.as_millis() as u64, reason = %why, "will be tried again");
+            match wait {
+                Wait::AtBroker => {
+                    let settlement = Settlement::Release { after: Some(after), attempts };
+                    commit(job, Vec::new(), settlement, None, version);
+                }
+                Wait::InHost => crew.held.keep(job, attempts, Instant::now() + after),
+            }
+        }
+        Step::DeadLetter { cause, attempts, diagnosis } => {
+            let letter = bury(&job, cause, attempts, &diagnosis, &version);
+            let halts = job.route.on_dead_letter == OnDeadLetter::Halt;
+            let route = Arc::clone(&job.route);
+            if halts {
+                route.pause(Pause::Halted);
+            }
+            commit(job, vec![letter], Settlement::Accept, Some(cause), version);
+        }
+    }
+}
+
+fn bury(job: &Job, cause: crate::commit::Cause, attempts: u32, diagnosis: &Diagnosis, version: &str) -> Publication {
+    let (route, message) = (&job.route, job.delivery.message());
+    tracing::error!(plugin = %route.spec.plugin, subscription = %route.spec.name, message_id = %message.id,
+        position = %message.origin.position, %cause, attempts, reason = %diagnosis.reason,
+        dead_letters = %route.dead_letters.address, "dead letter");
+    let facts = dead_letter::Facts {
+        plugin: &route.spec.plugin,
+        version,
+        cause,
+        attempts,
+        diagnosis,
+        now_ms: route.clock.now_ms(),
+    };
+    dead_letter::write(message, facts, &route.redact, &route.dead_letters)
+}
+
+fn commit(
+    job: Job,
+    publications: Vec<Publication>,
+    settlement: Settlement,
+    cause: Option<crate::commit::Cause>,
+    version: Arc<str>,
+) {
+    let Job { delivery, lane, route } = job;
+    delivery.commit(|parcel| Commit {
+        parcel,
+        publications,
+        settlement,
+        cause,
+        version,
+        lane,
+    });
+    // Halting keeps the lane: what waits behind stays unstarted until the host is told to go on.
+    if *route.pause.borrow() == Pause::Halted {
+        return;
+    }
+    if let Some(next) = lane.and_then(|lane| route.lanes.complete(lane)) {
+        route.ready.push(next);
+    }
+}
+
+/// Turns what the handler returned into publications: names resolved, ids and trace context filled in.
+fn address(route: &Route, message: &Message, outputs: Vec<Outgoing>) -> Result<Vec<Publication>, Fault> {
+    let mut publications = Vec::with_capacity(outputs.len());
+    for (index, mut output) in outputs.into_iter().enumerate() {
+        let destination = destination_of(route, message, &output)?;
+        if output.id.is_none() {
+            // The same at every run of the same message, so that a repeat can be recognised.
+            let id = format!("{}/{}/{index}", message.id, route.spec.plugin);
+            output.id = Some(ByteString::from(id));
+        }
+        hand_on_trace(message, &mut output);
+        publications.push(Publication {
+            destination,
+            message: output,
+        });
+    }
+    Ok(publications)
+}
+
+fn destination_of(route: &Route, message: &Message, output: &Outgoing) -> Result<Arc<Destination>, Fault> {
+    if &*output.destination == "reply" {
+        let to = message.reply_to.as_deref().filter(|_| route.replies).ok_or_else(|| {
+            Fault::new(FaultKind::Denied, "a reply was returned, but this message asks for none or the plugin may not reply (grants.reply)")
+        })?;
+        return Ok(Arc::new(Destination {
+            name: "reply".into(),
+            broker: Arc::clone(&route.broker),
+            address: to.into(),
+            max_len: None,
+            payload_field: None,
+        }));
+    }
+    route.destinations.get(&*output.destination).cloned().ok_or_else(|| {
+        Fault::new(
+            FaultKind::Denied,
+            format!("destination `{}` is not granted to this plugin (add it under `publish`)", output.destination),
+        )
+    })
+}
+
+/// W3C trace context goes through unless the handler set its own.
+fn hand_on_trace(message: &Message, output: &mut Outgoing) {
+    for name in ["traceparent", "tracestate"] {
+        let Some(value) = message.header(name) else { continue };
+        if !output.headers.iter().any(|h| &*h.name == name) {
+            output.headers.push(Header {
+                name: ByteString::from_static(name),
+                value: value.clone(),
+            });
+        }
+    }
+}
