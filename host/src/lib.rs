@@ -9,4 +9,6 @@ pub mod delivery;
 pub mod commit;
 pub mod ports;
 
+pub mod config;
+
 pub mod telemetry;
