@@ -11,4 +11,5 @@ pub mod ports;
 
 pub mod config;
 pub mod dispatch;
+
 pub mod telemetry;

@@ -1,0 +1,131 @@
+//! The brokers: one struct per type.
+//!
+//! A type that was not compiled in has no variant, so the rest of the host cannot meet it; the name is still known to
+//! `structure`, which says what to do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ByteSize, Secret, duration};
+
+/// A named connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Broker {
+    /// Durable topics in one local file.
+    Embedded(Embedded),
+    /// Redis streams.
+    #[cfg(feature = "redis")]
+    Redis(Redis),
+}
+
+impl Broker {
+    /// The type as it is written in the file.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Embedded(_) => "embedded",
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => "redis",
+        }
+    }
+}
+
+/// Durable topics in one local file, owned by one running host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Embedded {
+    /// The file. Its folder must exist; network file systems are refused.
+    #[schemars(extend("format" = "path"))]
+    pub path: PathBuf,
+    /// How long messages are kept after they were published; without it a message is deleted when every group settled it.
+    #[serde(default, with = "duration::option")]
+    #[schemars(with = "Option<duration::Text>")]
+    pub retention: Option<Duration>,
+    /// The largest message that is taken.
+    #[serde(default = "Embedded::max_message")]
+    pub max_message: ByteSize,
+    /// What a confirmed message survives.
+    #[serde(default)]
+    pub sync: Sync,
+}
+
+impl Embedded {
+    fn max_message() -> ByteSize {
+        ByteSize::mib(64)
+    }
+
+    /// The embedded broker on this file, everything else by default.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            retention: None,
+            max_message: Self::max_message(),
+            sync: Sync::default(),
+        }
+    }
+}
+
+/// What a confirmed message survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sync {
+    /// A loss of power.
+    #[default]
+    Full,
+    /// A crash of the host; a loss of power may take the last moments.
+    Normal,
+}
+
+/// Redis streams.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    /// Where: `redis://[user:password@]host:port/db`, or `{ file: … }` that holds it.
+    pub url: Secret,
+    /// How long a host that stopped answering keeps its messages before another one may take them: at least 500ms.
+    #[serde(default = "Redis::lease", with = "duration")]
+    #[schemars(with = "duration::Text")]
+    pub lease: Duration,
+    /// How many entries one read asks for: 1 to 10,000.
+    #[serde(default = "Redis::prefetch")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub prefetch: u32,
+    /// How long a connection attempt may take.
+    #[serde(default = "Redis::connect_timeout", with = "duration")]
+    #[schemars(with = "duration::Text")]
+    pub connect_timeout: Duration,
+    /// The name of this host in its consumer groups; without it, the machine's name and some random letters.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+impl Redis {
+    fn lease() -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn prefetch() -> u32 {
+        256
+    }
+
+    fn connect_timeout() -> Duration {
+        Duration::from_secs(5)
+    }
+
+    /// Redis at this URL, everything else by default.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: Secret::new(url),
+            lease: Self::lease(),
+            prefetch: Self::prefetch(),
+            connect_timeout: Self::connect_timeout(),
+            name: None,
+        }
+    }
+}

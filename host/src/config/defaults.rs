@@ -1,0 +1,92 @@
+//! What every plugin has unless it says otherwise.
+//!
+//! The same keys with the same types stand in [`Plugin`](super::Plugin); a test compares the two schemas. They are not
+//! one flattened struct because serde cannot refuse unknown keys through a flattened one.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::policy::{Breaker, DeadLetter, Isolation, Limits, Recycle, Retry};
+use super::{ByteSize, OnComponentError, OnDeadLetter, Order, Provide, Redact};
+
+/// What every plugin has unless it says otherwise, key by key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Defaults {
+    /// Which messages are handled in the order they came.
+    pub order: Order,
+    /// Messages in hand at once, waiting and running: 1 to 65,536.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub concurrency: u32,
+    /// Their bytes at most; one message is always taken.
+    pub concurrency_bytes: ByteSize,
+    /// Sandboxes at most; without it, one per core.
+    #[schemars(range(min = 1, max = 4096))]
+    pub instances: Option<u32>,
+    /// How failures are tried again.
+    pub retry: Retry,
+    /// Where messages go that are not tried again; without it, `dlq.{subscription}.{plugin}` beside the subscription.
+    pub dead_letter: Option<DeadLetter>,
+    /// Whether the messages behind a dead one go on.
+    pub on_dead_letter: OnDeadLetter,
+    /// When to give the plugin a rest; without it, never. `{}` takes the defaults.
+    pub breaker: Option<Breaker>,
+    /// What one call may use.
+    pub limits: Limits,
+    /// Whether an instance may see a second message.
+    pub isolation: Isolation,
+    /// When an instance is replaced although nothing went wrong.
+    pub recycle: Recycle,
+    /// Which parts of a message are passed that cost time and are seldom read.
+    pub provide: Provide,
+    /// What happens when the component cannot be loaded at start.
+    pub on_component_error: OnComponentError,
+    /// A message that the broker delivered more often than this goes to the dead letters unrun, because it kills hosts.
+    #[schemars(range(min = 1))]
+    pub max_deliveries: u32,
+    /// What is left out of dead letters and logs.
+    pub redact: Redact,
+    /// Whether a changed component file is loaded while running.
+    pub reload: bool,
+}
+
+impl Defaults {
+    pub(super) fn concurrency() -> u32 {
+        512
+    }
+
+    pub(super) fn concurrency_bytes() -> ByteSize {
+        ByteSize::mib(16)
+    }
+
+    pub(super) fn max_deliveries() -> u32 {
+        20
+    }
+
+    pub(super) fn reload() -> bool {
+        true
+    }
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            order: Order::default(),
+            concurrency: Self::concurrency(),
+            concurrency_bytes: Self::concurrency_bytes(),
+            instances: None,
+            retry: Retry::default(),
+            dead_letter: None,
+            on_dead_letter: OnDeadLetter::default(),
+            breaker: None,
+            limits: Limits::default(),
+            isolation: Isolation::default(),
+            recycle: Recycle::default(),
+            provide: Provide::default(),
+            on_component_error: OnComponentError::default(),
+            max_deliveries: Self::max_deliveries(),
+            redact: Redact::default(),
+            reload: Self::reload(),
+        }
+    }
+}
