@@ -142,14 +142,20 @@ impl Dispatcher {
             handler: plugin.handler,
             ready: Arc::new(Ready::new(workers)),
             held: Arc::new(Held::default()),
-            breaker: plugin.breaker.map(|settings| Mutex::new(Breaker::new(settings))),
+            breaker: plugin
+                .breaker
+                .map(|settings| Mutex::new(Breaker::new(settings))),
         });
         let mut parts = self.parts.lock();
         for _ in 0..workers {
-            parts.workers.push(self.guests.spawn(worker::run(Arc::clone(&crew))));
+            parts
+                .workers
+                .push(self.guests.spawn(worker::run(Arc::clone(&crew))));
         }
         let held = Arc::clone(&crew.held);
-        parts.workers.push(tokio::spawn(async move { held.run().await }));
+        parts
+            .workers
+            .push(tokio::spawn(async move { held.run().await }));
         parts.crews.push(Arc::clone(&crew));
         lines
             .into_iter()

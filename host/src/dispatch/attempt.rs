@@ -122,12 +122,7 @@ pub fn before(message: &Message, policy: &Policy, now_ms: u64) -> Option<Step> {
 }
 
 /// Turns what came of a run into a fate. `attempts` are the charged runs before this one, `jitter` is in 0..1.
-pub fn decide(
-    result: Result<Outcome, Fault>,
-    attempts: u32,
-    policy: &Policy,
-    jitter: f64,
-) -> Step {
+pub fn decide(result: Result<Outcome, Fault>, attempts: u32, policy: &Policy, jitter: f64) -> Step {
     let charged = attempts.saturating_add(1);
     match result {
         Ok(Outcome::Done(outputs)) => Step::Accept(outputs),

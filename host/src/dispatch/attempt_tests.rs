@@ -65,16 +65,34 @@ fn table() -> Vec<(Result<Outcome, Fault>, Expect)> {
     let after = Some(Duration::from_millis(70));
     vec![
         (Ok(Outcome::Done(vec![])), Expect::Accept),
-        (failed(FailureKind::Retry, None), Expect::Charged(Cause::Exhausted)),
-        (failed(FailureKind::Retry, after), Expect::Charged(Cause::Exhausted)),
-        (failed(FailureKind::Reject, None), Expect::AtOnce(Cause::Rejected)),
-        (failed(FailureKind::Reject, after), Expect::AtOnce(Cause::Rejected)),
+        (
+            failed(FailureKind::Retry, None),
+            Expect::Charged(Cause::Exhausted),
+        ),
+        (
+            failed(FailureKind::Retry, after),
+            Expect::Charged(Cause::Exhausted),
+        ),
+        (
+            failed(FailureKind::Reject, None),
+            Expect::AtOnce(Cause::Rejected),
+        ),
+        (
+            failed(FailureKind::Reject, after),
+            Expect::AtOnce(Cause::Rejected),
+        ),
         (failed(FailureKind::Unavailable, None), Expect::Free),
         (failed(FailureKind::Unavailable, after), Expect::Free),
         (faulted(FaultKind::Trap), Expect::Charged(Cause::Trap)),
-        (faulted(FaultKind::Deadline), Expect::Charged(Cause::Deadline)),
+        (
+            faulted(FaultKind::Deadline),
+            Expect::Charged(Cause::Deadline),
+        ),
         (faulted(FaultKind::Memory), Expect::Charged(Cause::Memory)),
-        (faulted(FaultKind::BadOutput), Expect::AtOnce(Cause::BadOutput)),
+        (
+            faulted(FaultKind::BadOutput),
+            Expect::AtOnce(Cause::BadOutput),
+        ),
         (faulted(FaultKind::Denied), Expect::AtOnce(Cause::Denied)),
         (faulted(FaultKind::NotRun), Expect::Free),
     ]
@@ -111,13 +129,25 @@ fn check(
     step: Step,
 ) {
     let context = format!("{result:?} after {before} attempts, {policy:?}");
-    let expected_wait = match (policy.ordered, policy.capabilities.redelivers, policy.capabilities.delays) {
+    let expected_wait = match (
+        policy.ordered,
+        policy.capabilities.redelivers,
+        policy.capabilities.delays,
+    ) {
         (false, true, true) => Wait::AtBroker,
         _ => Wait::InHost,
     };
     match (expect, step) {
         (Expect::Accept, Step::Accept(outputs)) => assert!(outputs.is_empty(), "{context}"),
-        (Expect::Charged(_), Step::Again { after, attempts, wait, why }) => {
+        (
+            Expect::Charged(_),
+            Step::Again {
+                after,
+                attempts,
+                wait,
+                why,
+            },
+        ) => {
             assert!(before < MAX_RETRIES, "one retry too many: {context}");
             assert_eq!(attempts, before + 1, "{context}");
             assert_eq!(wait, expected_wait, "{context}");
@@ -125,18 +155,44 @@ fn check(
             let scheduled = Duration::from_secs(1 << before);
             assert_eq!(after, asked_delay(result).unwrap_or(scheduled), "{context}");
         }
-        (Expect::Charged(cause), Step::DeadLetter { cause: got, attempts, diagnosis }) => {
+        (
+            Expect::Charged(cause),
+            Step::DeadLetter {
+                cause: got,
+                attempts,
+                diagnosis,
+            },
+        ) => {
             assert!(before >= MAX_RETRIES, "given up too early: {context}");
             assert_eq!((got, attempts), (cause, before + 1), "{context}");
             assert_eq!(diagnosis.reason, "why");
         }
-        (Expect::AtOnce(cause), Step::DeadLetter { cause: got, attempts, diagnosis }) => {
+        (
+            Expect::AtOnce(cause),
+            Step::DeadLetter {
+                cause: got,
+                attempts,
+                diagnosis,
+            },
+        ) => {
             assert_eq!((got, attempts), (cause, before + 1), "{context}");
             assert_eq!(diagnosis.reason, "why");
         }
-        (Expect::Free, Step::Again { after, attempts, wait, .. }) => {
+        (
+            Expect::Free,
+            Step::Again {
+                after,
+                attempts,
+                wait,
+                ..
+            },
+        ) => {
             assert_eq!((attempts, wait), (before, expected_wait), "{context}");
-            assert_eq!(after, asked_delay(result).unwrap_or(Duration::from_secs(1)), "{context}");
+            assert_eq!(
+                after,
+                asked_delay(result).unwrap_or(Duration::from_secs(1)),
+                "{context}"
+            );
         }
         (_, step) => panic!("{context} became {step:?}"),
     }
@@ -167,7 +223,9 @@ fn message() -> Message {
 
 fn cause_before(message: &Message, now_ms: u64) -> Option<(Cause, u32)> {
     before(message, &policy(false, true, true), now_ms).map(|step| match step {
-        Step::DeadLetter { cause, attempts, .. } => (cause, attempts),
+        Step::DeadLetter {
+            cause, attempts, ..
+        } => (cause, attempts),
         step => panic!("{step:?}"),
     })
 }

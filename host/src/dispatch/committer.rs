@@ -71,7 +71,10 @@ impl Committer {
     pub async fn run(mut self, stop: CancellationToken, give_up: CancellationToken) -> Flushed {
         let mut state = Pending::default();
         loop {
-            if stop.is_cancelled() && self.route.window.used().in_hand() == 0 && state.work.is_empty() {
+            if stop.is_cancelled()
+                && self.route.window.used().in_hand() == 0
+                && state.work.is_empty()
+            {
                 break;
             }
             let mut entries = Vec::new();
@@ -106,7 +109,11 @@ impl Committer {
                 && let Some(work) = rest.next()
             {
                 let waits = self.waits(&work, &later, held_back, now);
-                if waits { later.push(work) } else { batch.push(work) }
+                if waits {
+                    later.push(work)
+                } else {
+                    batch.push(work)
+                }
             }
             self.carry_out(batch, &mut later, &mut failed).await;
         }
@@ -120,20 +127,29 @@ impl Committer {
             return true;
         }
         let behind_its_lane = work.commit.lane.is_some()
-            && later.iter().any(|other| other.commit.lane == work.commit.lane);
+            && later
+                .iter()
+                .any(|other| other.commit.lane == work.commit.lane);
         let publishes = !work.published && !work.commit.publications.is_empty();
         behind_its_lane || (held_back && publishes)
     }
 
     /// Publishes and settles one batch. What did not go through ends up in `later`, in order.
-    async fn carry_out(&mut self, batch: Vec<Work>, later: &mut Vec<Work>, failed: &mut Option<String>) {
-        let (whole, apart): (Vec<Work>, Vec<Work>) = batch.into_iter().partition(|w| self.is_whole(w));
+    async fn carry_out(
+        &mut self,
+        batch: Vec<Work>,
+        later: &mut Vec<Work>,
+        failed: &mut Option<String>,
+    ) {
+        let (whole, apart): (Vec<Work>, Vec<Work>) =
+            batch.into_iter().partition(|w| self.is_whole(w));
         let mut unfinished = Vec::new();
         if !whole.is_empty() {
             self.commit_whole(whole, &mut unfinished, failed).await;
         }
         if !apart.is_empty() {
-            self.publish_then_settle(apart, &mut unfinished, failed).await;
+            self.publish_then_settle(apart, &mut unfinished, failed)
+                .await;
         }
         later.append(&mut unfinished);
     }
@@ -144,7 +160,12 @@ impl Committer {
             && (work.commit.publications.iter()).all(|p| self.settler.atomic_with(&p.destination))
     }
 
-    async fn commit_whole(&mut self, batch: Vec<Work>, later: &mut Vec<Work>, failed: &mut Option<String>) {
+    async fn commit_whole(
+        &mut self,
+        batch: Vec<Work>,
+        later: &mut Vec<Work>,
+        failed: &mut Option<String>,
+    ) {
         let commits: Vec<&Commit> = batch.iter().map(|w| &*w.commit).collect();
         let results = self.settler.commit(&commits).await;
         drop(commits);
@@ -152,7 +173,9 @@ impl Committer {
         for (mut work, result) in batch.into_iter().zip(results) {
             match result {
                 Committed::Done => self.finish(&work.commit, &mut done),
-                Committed::NotSettled(SettleError::Fenced(why)) => self.fenced(&work.commit, &why, &mut done),
+                Committed::NotSettled(SettleError::Fenced(why)) => {
+                    self.fenced(&work.commit, &why, &mut done)
+                }
                 Committed::NotSettled(SettleError::Unavailable(why)) => {
                     *failed = Some(why);
                     later.push(work);
@@ -166,7 +189,12 @@ impl Committer {
         self.give_back(done);
     }
 
-    async fn publish_then_settle(&mut self, mut batch: Vec<Work>, later: &mut Vec<Work>, failed: &mut Option<String>) {
+    async fn publish_then_settle(
+        &mut self,
+        mut batch: Vec<Work>,
+        later: &mut Vec<Work>,
+        failed: &mut Option<String>,
+    ) {
         let results = publish(&self.publishers, &batch).await;
         for (work, results) in batch.iter_mut().zip(results) {
             if !work.published {
@@ -217,20 +245,30 @@ impl Committer {
             Some((p, error)) => {
                 self.refused(work, p, error, failed);
                 let mut keep = confirmed.iter().map(|c| !c);
-                work.commit.publications.retain(|_| keep.next().unwrap_or(true));
+                work.commit
+                    .publications
+                    .retain(|_| keep.next().unwrap_or(true));
             }
         }
     }
 
     /// Decides what becomes of a commit whose publication was refused.
-    fn refused(&self, work: &mut Work, index: usize, error: PublishError, failed: &mut Option<String>) {
+    fn refused(
+        &self,
+        work: &mut Work,
+        index: usize,
+        error: PublishError,
+        failed: &mut Option<String>,
+    ) {
         match error {
             PublishError::Destination(why) => {
                 let to = work.commit.publications.get(index);
                 let name = to.map_or("?", |p| &*p.destination.name);
                 *failed = Some(format!("destination `{name}`: {why}"));
             }
-            PublishError::Message(why) if work.commit.cause.is_none() => self.undeliverable(work, &why),
+            PublishError::Message(why) if work.commit.cause.is_none() => {
+                self.undeliverable(work, &why)
+            }
             PublishError::Message(why) => self.unburied(work, &why),
         }
     }
@@ -263,7 +301,11 @@ impl Committer {
     /// A dead letter is refused for what it is.
     fn unburied(&self, work: &mut Work, why: &str) {
         let cut = !work.cut
-            && work.commit.publications.iter_mut().fold(false, |any, p| dead_letter::cut_diagnostics(p) || any);
+            && work
+                .commit
+                .publications
+                .iter_mut()
+                .fold(false, |any, p| dead_letter::cut_diagnostics(p) || any);
         work.cut = true;
         if !cut {
             let message = &work.commit.parcel.message;
@@ -341,7 +383,8 @@ impl Committer {
             None => {
                 state.backoff = None;
                 state.retry_at = None;
-                self.route.resume(|why| matches!(why, Pause::Destination(_)));
+                self.route
+                    .resume(|why| matches!(why, Pause::Destination(_)));
             }
         }
     }
@@ -351,7 +394,10 @@ impl Committer {
 type Published = Vec<(usize, Result<(), PublishError>)>;
 
 /// Publishes what is not yet confirmed, to all brokers at once, in order within each.
-async fn publish(publishers: &HashMap<Arc<str>, Arc<dyn Publisher>>, batch: &[Work]) -> Vec<Published> {
+async fn publish(
+    publishers: &HashMap<Arc<str>, Arc<dyn Publisher>>,
+    batch: &[Work],
+) -> Vec<Published> {
     let mut by_broker: HashMap<Arc<str>, Vec<(usize, usize)>> = HashMap::new();
     for (w, work) in batch.iter().enumerate().filter(|(_, w)| !w.published) {
         for (p, publication) in work.commit.publications.iter().enumerate() {
@@ -360,11 +406,18 @@ async fn publish(publishers: &HashMap<Arc<str>, Arc<dyn Publisher>>, batch: &[Wo
         }
     }
     let sends = by_broker.into_iter().map(|(broker, places)| async move {
-        let batch: Vec<&Publication> =
-            places.iter().map(|(w, p)| &batch[*w].commit.publications[*p]).collect();
+        let batch: Vec<&Publication> = places
+            .iter()
+            .map(|(w, p)| &batch[*w].commit.publications[*p])
+            .collect();
         let results = match publishers.get(&broker) {
             Some(publisher) => publisher.publish(&batch).await,
-            None => vec![Err(PublishError::Destination(format!("broker `{broker}` is not open"))); batch.len()],
+            None => vec![
+                Err(PublishError::Destination(format!(
+                    "broker `{broker}` is not open"
+                )));
+                batch.len()
+            ],
         };
         (places, results)
     });

@@ -71,7 +71,11 @@ pub fn write(
         .header("wharf-first-failed-at")
         .and_then(|v| std::str::from_utf8(v).ok())
         .map_or_else(|| now.clone(), str::to_owned);
-    let reason = if redact.reason { "(redacted)" } else { &facts.diagnosis.reason };
+    let reason = if redact.reason {
+        "(redacted)"
+    } else {
+        &facts.diagnosis.reason
+    };
 
     let mut add = |name: &'static str, value: String| {
         headers.push(Header::text(ByteString::from_static(name), value));
@@ -84,7 +88,10 @@ pub fn write(
     if let Some(group) = &message.origin.group {
         add("__dlq.errors.group", group.to_string());
     }
-    add("__dlq.errors.delivery.count", message.deliveries.to_string());
+    add(
+        "__dlq.errors.delivery.count",
+        message.deliveries.to_string(),
+    );
     add("__dlq.errors.message", cut(reason));
     add("wharf-plugin", facts.plugin.to_owned());
     add("wharf-subscription", message.subscription.to_string());
@@ -102,7 +109,10 @@ pub fn write(
         add("wharf-stderr", cut(&facts.diagnosis.stderr.join("\n")));
     }
     if !facts.diagnosis.backtrace.is_empty() {
-        add("wharf-backtrace", cut(&facts.diagnosis.backtrace.join("\n")));
+        add(
+            "wharf-backtrace",
+            cut(&facts.diagnosis.backtrace.join("\n")),
+        );
     }
 
     Publication {
@@ -112,7 +122,11 @@ pub fn write(
             id: Some(message.id.clone()),
             key: message.key.clone(),
             headers,
-            payload: if redact.payload { bytes::Bytes::new() } else { message.payload.clone() },
+            payload: if redact.payload {
+                bytes::Bytes::new()
+            } else {
+                message.payload.clone()
+            },
             tombstone: message.tombstone,
             content_type: message.content_type.clone(),
             correlation_id: message.correlation_id.clone(),
@@ -132,15 +146,20 @@ pub fn write(
 /// left to take.
 pub fn cut_diagnostics(publication: &mut Publication) -> bool {
     let before = publication.message.headers.len();
-    publication
-        .message
-        .headers
-        .retain(|h| !matches!(&*h.name, "wharf-stderr" | "wharf-backtrace" | "__dlq.errors.message"));
+    publication.message.headers.retain(|h| {
+        !matches!(
+            &*h.name,
+            "wharf-stderr" | "wharf-backtrace" | "__dlq.errors.message"
+        )
+    });
     publication.message.headers.len() < before
 }
 
 fn redacted(header: &Header, redact: &Redact) -> Header {
-    let hidden = redact.headers.iter().any(|name| name.eq_ignore_ascii_case(&header.name));
+    let hidden = redact
+        .headers
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(&header.name));
     if hidden {
         Header::text(header.name.clone(), "(redacted)".to_owned())
     } else {

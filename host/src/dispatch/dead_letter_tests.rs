@@ -44,7 +44,10 @@ fn odd_message() -> Message {
     m.payload = Bytes::from_static(b"\x00\xff");
     m.headers = vec![
         Header::text("a", "1"),
-        Header { name: "a".into(), value: Bytes::from_static(b"\xfe") },
+        Header {
+            name: "a".into(),
+            value: Bytes::from_static(b"\xfe"),
+        },
     ];
     m
 }
@@ -72,12 +75,22 @@ fn a_second_death_replaces_the_diagnosis_and_keeps_the_first_time() {
     let first = letter(&m, &Redact::default());
     m.headers = first.message.headers;
     m.headers.retain(|h| &*h.name != "wharf-first-failed-at");
-    m.headers.push(Header::text("wharf-first-failed-at", "2025-01-01T00:00:00.000Z"));
+    m.headers.push(Header::text(
+        "wharf-first-failed-at",
+        "2025-01-01T00:00:00.000Z",
+    ));
     m.headers.push(Header::text("wharf-redrives", "1"));
     let count = m.headers.len();
     let second = letter(&m, &Redact::default());
-    assert_eq!(second.message.headers.len(), count, "a repeated failure must not grow");
-    assert_eq!(get(&second, "wharf-first-failed-at"), [b"2025-01-01T00:00:00.000Z"]);
+    assert_eq!(
+        second.message.headers.len(),
+        count,
+        "a repeated failure must not grow"
+    );
+    assert_eq!(
+        get(&second, "wharf-first-failed-at"),
+        [b"2025-01-01T00:00:00.000Z"]
+    );
     assert_eq!(get(&second, "wharf-redrives"), [b"1"]);
     assert_eq!(get(&second, "wharf-cause").len(), 1);
 }
@@ -85,7 +98,11 @@ fn a_second_death_replaces_the_diagnosis_and_keeps_the_first_time() {
 #[test]
 fn what_is_personal_can_be_left_out() {
     let m = odd_message();
-    let redact = Redact { headers: vec!["A".into()], payload: true, reason: true };
+    let redact = Redact {
+        headers: vec!["A".into()],
+        payload: true,
+        reason: true,
+    };
     let p = letter(&m, &redact);
     assert_eq!(get(&p, "a"), [b"(redacted)", b"(redacted)"]);
     assert!(p.message.payload.is_empty());

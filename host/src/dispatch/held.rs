@@ -60,12 +60,22 @@ impl Held {
             let mut heap = self.heap.lock();
             if heap.closed {
                 drop(heap);
-                forget(Waiting { due, number: 0, job, charged });
+                forget(Waiting {
+                    due,
+                    number: 0,
+                    job,
+                    charged,
+                });
                 return;
             }
             let number = heap.next;
             heap.next += 1;
-            heap.jobs.push(Reverse(Waiting { due, number, job, charged }));
+            heap.jobs.push(Reverse(Waiting {
+                due,
+                number,
+                job,
+                charged,
+            }));
         }
         self.earlier.notify_one();
     }

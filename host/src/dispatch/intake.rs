@@ -84,7 +84,10 @@ fn take_in(route: &Arc<Route>, host_window: &Window, deliveries: Vec<Delivery>) 
     route.window.take(deliveries.len(), bytes);
     host_window.take(deliveries.len(), bytes);
     route.metrics.consumed.inc_by(deliveries.len() as u64);
-    route.metrics.in_flight.set(route.window.used().in_hand() as i64);
+    route
+        .metrics
+        .in_flight
+        .set(route.window.used().in_hand() as i64);
     let mut ready = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
         let lane = lane_of(delivery.message(), route.order);

@@ -149,7 +149,11 @@ mod tests {
         let mut released = lanes.rewind(1);
         released.sort_unstable();
         assert_eq!(released, ['b', 'y']);
-        assert_eq!(lanes.admit(3, 'z'), Admitted::Release('z'), "nothing newer may overtake");
+        assert_eq!(
+            lanes.admit(3, 'z'),
+            Admitted::Release('z'),
+            "nothing newer may overtake"
+        );
         assert_eq!(lanes.complete(2), None, "x was running and may end");
         assert!(lanes.rewinding());
         lanes.rewound();

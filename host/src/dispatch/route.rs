@@ -82,7 +82,9 @@ pub struct Route {
 
 impl std::fmt::Debug for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Route").field("spec", &self.spec).finish_non_exhaustive()
+        f.debug_struct("Route")
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
     }
 }
 

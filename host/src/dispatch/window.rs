@@ -123,7 +123,13 @@ mod tests {
     fn room_shrinks_by_messages_and_by_bytes() {
         let w = Window::new(10, 1000);
         w.take(4, 900);
-        assert_eq!(w.room(), Some(Room { messages: 6, bytes: 100 }));
+        assert_eq!(
+            w.room(),
+            Some(Room {
+                messages: 6,
+                bytes: 100
+            })
+        );
         w.take(1, 200);
         assert_eq!(w.room(), None, "bytes are used up");
         w.give(1, 200);
@@ -160,7 +166,13 @@ mod tests {
     #[test]
     fn two_windows_share_the_smaller_room() {
         let (a, b) = (Window::new(10, 50), Window::new(3, 1000));
-        assert_eq!(common_room(&a, &b), Some(Room { messages: 3, bytes: 50 }));
+        assert_eq!(
+            common_room(&a, &b),
+            Some(Room {
+                messages: 3,
+                bytes: 50
+            })
+        );
         b.take(3, 0);
         assert_eq!(common_room(&a, &b), None);
     }

@@ -20,7 +20,7 @@ use crate::dispatch::dead_letter;
 use crate::dispatch::held::Held;
 use crate::dispatch::ready::Ready;
 use crate::dispatch::route::{Job, Pause, Route};
-use crate::handler::{AttemptInfo, Fault, FaultKind, Handled, Handler, Outcome, FailureKind};
+use crate::handler::{AttemptInfo, FailureKind, Fault, FaultKind, Handled, Handler, Outcome};
 use crate::message::{Header, Message, Outgoing};
 
 /// What the workers of one plugin share.
@@ -156,19 +156,31 @@ fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>) {
                 carry_out(crew, job, step, version);
             }
         },
-        Step::Again { after, attempts, wait, why } => {
+        Step::Again {
+            after,
+            attempts,
+            wait,
+            why,
+        } => {
             let message = job.delivery.message();
             tracing::warn!(plugin = %job.route.spec.plugin, subscription = %job.route.spec.name, message_id = %message.id,
                 position = %message.origin.position, attempts, after_ms = after.as_millis() as u64, reason = %why, "will be tried again");
             match wait {
                 Wait::AtBroker => {
-                    let settlement = Settlement::Release { after: Some(after), attempts };
+                    let settlement = Settlement::Release {
+                        after: Some(after),
+                        attempts,
+                    };
                     commit(job, Vec::new(), settlement, None, version);
                 }
                 Wait::InHost => crew.held.keep(job, attempts, Instant::now() + after),
             }
         }
-        Step::DeadLetter { cause, attempts, diagnosis } => {
+        Step::DeadLetter {
+            cause,
+            attempts,
+            diagnosis,
+        } => {
             let letter = bury(&job, cause, attempts, &diagnosis, &version);
             let halts = job.route.on_dead_letter == OnDeadLetter::Halt;
             let route = Arc::clone(&job.route);
@@ -180,7 +192,13 @@ fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>) {
     }
 }
 
-fn bury(job: &Job, cause: crate::commit::Cause, attempts: u32, diagnosis: &Diagnosis, version: &str) -> Publication {
+fn bury(
+    job: &Job,
+    cause: crate::commit::Cause,
+    attempts: u32,
+    diagnosis: &Diagnosis,
+    version: &str,
+) -> Publication {
     let (route, message) = (&job.route, job.delivery.message());
     tracing::error!(plugin = %route.spec.plugin, subscription = %route.spec.name, message_id = %message.id,
         position = %message.origin.position, %cause, attempts, reason = %diagnosis.reason,
@@ -203,7 +221,11 @@ fn commit(
     cause: Option<crate::commit::Cause>,
     version: Arc<str>,
 ) {
-    let Job { delivery, lane, route } = job;
+    let Job {
+        delivery,
+        lane,
+        route,
+    } = job;
     delivery.commit(|parcel| Commit {
         parcel,
         publications,
@@ -222,7 +244,11 @@ fn commit(
 }
 
 /// Turns what the handler returned into publications: names resolved, ids and trace context filled in.
-fn address(route: &Route, message: &Message, outputs: Vec<Outgoing>) -> Result<Vec<Publication>, Fault> {
+fn address(
+    route: &Route,
+    message: &Message,
+    outputs: Vec<Outgoing>,
+) -> Result<Vec<Publication>, Fault> {
     let mut publications = Vec::with_capacity(outputs.len());
     for (index, mut output) in outputs.into_iter().enumerate() {
         let destination = destination_of(route, message, &output)?;
@@ -240,7 +266,11 @@ fn address(route: &Route, message: &Message, outputs: Vec<Outgoing>) -> Result<V
     Ok(publications)
 }
 
-fn destination_of(route: &Route, message: &Message, output: &Outgoing) -> Result<Arc<Destination>, Fault> {
+fn destination_of(
+    route: &Route,
+    message: &Message,
+    output: &Outgoing,
+) -> Result<Arc<Destination>, Fault> {
     if &*output.destination == "reply" {
         let to = message.reply_to.as_deref().filter(|_| route.replies).ok_or_else(|| {
             Fault::new(FaultKind::Denied, "a reply was returned, but this message asks for none or the plugin may not reply (grants.reply)")
@@ -253,18 +283,27 @@ fn destination_of(route: &Route, message: &Message, output: &Outgoing) -> Result
             payload_field: None,
         }));
     }
-    route.destinations.get(&*output.destination).cloned().ok_or_else(|| {
-        Fault::new(
-            FaultKind::Denied,
-            format!("destination `{}` is not granted to this plugin (add it under `publish`)", output.destination),
-        )
-    })
+    route
+        .destinations
+        .get(&*output.destination)
+        .cloned()
+        .ok_or_else(|| {
+            Fault::new(
+                FaultKind::Denied,
+                format!(
+                    "destination `{}` is not granted to this plugin (add it under `publish`)",
+                    output.destination
+                ),
+            )
+        })
 }
 
 /// W3C trace context goes through unless the handler set its own.
 fn hand_on_trace(message: &Message, output: &mut Outgoing) {
     for name in ["traceparent", "tracestate"] {
-        let Some(value) = message.header(name) else { continue };
+        let Some(value) = message.header(name) else {
+            continue;
+        };
         if !output.headers.iter().any(|h| &*h.name == name) {
             output.headers.push(Header {
                 name: ByteString::from_static(name),
