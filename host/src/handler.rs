@@ -128,22 +128,14 @@ pub struct AttemptInfo {
 /// The deadline is the handler's own business: dispatch has no way to call it without one.
 pub trait Handler: Send + Sync {
     /// Runs one message. Never panics by contract; dispatch contains a panic all the same.
-    fn handle<'a>(
-        &'a self,
-        message: &'a Message,
-        attempt: AttemptInfo,
-    ) -> BoxFuture<'a, Handled>;
+    fn handle<'a>(&'a self, message: &'a Message, attempt: AttemptInfo) -> BoxFuture<'a, Handled>;
 }
 
 impl<F> Handler for F
 where
     F: for<'a> Fn(&'a Message, AttemptInfo) -> BoxFuture<'a, Handled> + Send + Sync,
 {
-    fn handle<'a>(
-        &'a self,
-        message: &'a Message,
-        attempt: AttemptInfo,
-    ) -> BoxFuture<'a, Handled> {
+    fn handle<'a>(&'a self, message: &'a Message, attempt: AttemptInfo) -> BoxFuture<'a, Handled> {
         self(message, attempt)
     }
 }

@@ -177,7 +177,8 @@ pub trait Settler: Send {
     fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>>;
 
     /// Settles messages whose outputs are already confirmed. Answers in order.
-    fn settle<'a>(&'a mut self, batch: &'a [Settle]) -> BoxFuture<'a, Vec<Result<(), SettleError>>>;
+    fn settle<'a>(&'a mut self, batch: &'a [Settle])
+    -> BoxFuture<'a, Vec<Result<(), SettleError>>>;
 }
 
 /// Publishes to a broker.

@@ -94,7 +94,7 @@ pub struct Metrics {
     waiting: Families<SubscriptionLabels, Gauge>,
     pending: Families<SubscriptionLabels, Gauge>,
     breaker: Families<SubscriptionLabels, Gauge>,
-    duration: Families<ProcessLabels, Histogram, >,
+    duration: Families<ProcessLabels, Histogram>,
     attempts: Families<ProcessLabels, Counter>,
     dead_letters: Families<CauseLabels, Counter>,
     instances: Families<PluginLabels, Gauge>,
@@ -136,20 +136,44 @@ impl Metrics {
         );
         Arc::new(Self {
             consumed: family!("messaging_client_consumed_messages", "Messages read"),
-            sent: family!("messaging_client_sent_messages", "Messages published, dead letters included"),
+            sent: family!(
+                "messaging_client_sent_messages",
+                "Messages published, dead letters included"
+            ),
             released: family!("wharf_released", "Messages given back to the broker"),
-            fenced: family!("wharf_fenced", "Settlements refused because another owner has the message"),
+            fenced: family!(
+                "wharf_fenced",
+                "Settlements refused because another owner has the message"
+            ),
             in_flight: family!("wharf_in_flight", "Messages in hand"),
-            held: family!("wharf_held", "Messages waiting in the host for a retry or a destination"),
-            paused: family!("wharf_paused", "1 while the subscription reads nothing: breaker open or destination down"),
-            waiting: family!("wharf_lag_messages", "Messages the broker has for the subscription, not yet delivered"),
-            pending: family!("wharf_pending_messages", "Messages delivered and not settled, delayed ones included"),
+            held: family!(
+                "wharf_held",
+                "Messages waiting in the host for a retry or a destination"
+            ),
+            paused: family!(
+                "wharf_paused",
+                "1 while the subscription reads nothing: breaker open or destination down"
+            ),
+            waiting: family!(
+                "wharf_lag_messages",
+                "Messages the broker has for the subscription, not yet delivered"
+            ),
+            pending: family!(
+                "wharf_pending_messages",
+                "Messages delivered and not settled, delayed ones included"
+            ),
             breaker: family!("wharf_breaker_state", "0 closed, 1 half-open, 2 open"),
             attempts: family!("wharf_attempts", "Handler runs by how they ended"),
             dead_letters: family!("wharf_dead_letters", "Dead letters by cause"),
             instances: family!("wharf_instances", "Live sandboxes"),
-            memory: family!("wharf_guest_memory_bytes", "Linear memory of live sandboxes"),
-            log_dropped: family!("wharf_guest_log_lines_dropped", "Guest log lines beyond the bound"),
+            memory: family!(
+                "wharf_guest_memory_bytes",
+                "Linear memory of live sandboxes"
+            ),
+            log_dropped: family!(
+                "wharf_guest_log_lines_dropped",
+                "Guest log lines beyond the bound"
+            ),
             swaps: family!("wharf_swaps", "Reloads by result"),
             ready: family!("wharf_broker_ready", "1 while the broker is connected"),
             duration,

@@ -5,7 +5,13 @@
 //! the copy to the original.
 
 // The generated glue crosses the component boundary by pointers, and WIT documents not every field.
-#![allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]
+#![allow(
+    unsafe_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::unwrap_used
+)]
 
 wit_bindgen::generate!({
     path: "wit",

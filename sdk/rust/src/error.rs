@@ -38,7 +38,12 @@ pub struct Error {
 impl Error {
     /// An error of the given kind. `reason` is for people: it is shown in logs and in the dead letter.
     pub fn new(kind: Kind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), code: None, after: None }
+        Self {
+            kind,
+            reason: reason.into(),
+            code: None,
+            after: None,
+        }
     }
 
     /// Never try this message again.

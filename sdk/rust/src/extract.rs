@@ -130,5 +130,6 @@ pub(crate) fn not_utf8(error: std::str::Utf8Error) -> Error {
 }
 
 pub(crate) fn not_json(error: &serde_json::Error) -> Error {
-    Error::reject(format!("the payload is not the expected JSON: {error}")).with_code("invalid-json")
+    Error::reject(format!("the payload is not the expected JSON: {error}"))
+        .with_code("invalid-json")
 }

@@ -35,23 +35,32 @@ impl Message {
     /// The value of the first header of this name. Names are compared exactly, in case too; use
     /// [`Message::headers_named`] where a name may repeat.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|header| header.name == name).map(|header| header.value.as_slice())
+        self.headers
+            .iter()
+            .find(|header| header.name == name)
+            .map(|header| header.value.as_slice())
     }
 
     /// The first header of this name as text, or `None` where it is absent or not UTF-8.
     pub fn header_text(&self, name: &str) -> Option<&str> {
-        self.header(name).and_then(|value| std::str::from_utf8(value).ok())
+        self.header(name)
+            .and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// The values of all headers of this name, in their order.
     pub fn headers_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
         let named = move |header: &&'a Header| header.name == name;
-        self.headers.iter().filter(named).map(|header| header.value.as_slice())
+        self.headers
+            .iter()
+            .filter(named)
+            .map(|header| header.value.as_slice())
     }
 
     /// The key as text, or `None` where it is absent or not UTF-8.
     pub fn key_text(&self) -> Option<&str> {
-        self.key.as_deref().and_then(|key| std::str::from_utf8(key).ok())
+        self.key
+            .as_deref()
+            .and_then(|key| std::str::from_utf8(key).ok())
     }
 
     /// When the message was published.

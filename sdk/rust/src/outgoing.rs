@@ -65,7 +65,10 @@ impl Outgoing {
     /// A deletion marker for a key.
     #[must_use]
     pub fn deletion(destination: impl Into<String>, key: impl Into<Vec<u8>>) -> Self {
-        Self { tombstone: true, ..Self::new(destination, Vec::new()).key(key) }
+        Self {
+            tombstone: true,
+            ..Self::new(destination, Vec::new()).key(key)
+        }
     }
 
     /// Overrides the destination's topic. Allowed only where the grant says so.
@@ -92,7 +95,10 @@ impl Outgoing {
     /// One more header. Order is kept and names may repeat.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        self.headers.push(Header { name: name.into(), value: value.into() });
+        self.headers.push(Header {
+            name: name.into(),
+            value: value.into(),
+        });
         self
     }
 
@@ -174,7 +180,10 @@ mod tests {
             .id("i")
             .key("k")
             .header("a", "1")
-            .headers([Header { name: "a".into(), value: b"2".to_vec() }])
+            .headers([Header {
+                name: "a".into(),
+                value: b"2".to_vec(),
+            }])
             .partition(3)
             .content_type("c")
             .correlation("x")
@@ -183,7 +192,10 @@ mod tests {
             .ttl(Duration::from_secs(2))
             .priority(9)
             .attribute("hint", "value");
-        let header = |value: &str| Header { name: "a".into(), value: value.into() };
+        let header = |value: &str| Header {
+            name: "a".into(),
+            value: value.into(),
+        };
         assert_eq!(
             out,
             Outgoing {
@@ -214,7 +226,10 @@ mod tests {
 
         let no_text_keys = HashMap::from([([1u8], 2u8)]);
         let error = Outgoing::json("d", &no_text_keys).unwrap_err();
-        assert_eq!((error.kind(), error.code()), (Kind::Reject, Some("unserializable")));
+        assert_eq!(
+            (error.kind(), error.code()),
+            (Kind::Reject, Some("unserializable"))
+        );
     }
 
     #[test]

@@ -85,7 +85,12 @@ mod tests {
     use super::*;
 
     fn names(reply: impl IntoReply) -> Vec<String> {
-        reply.into_reply().unwrap().into_iter().map(|out| out.destination).collect()
+        reply
+            .into_reply()
+            .unwrap()
+            .into_iter()
+            .map(|out| out.destination)
+            .collect()
     }
 
     fn to(destination: &str) -> Outgoing {
@@ -100,14 +105,20 @@ mod tests {
         assert_eq!(names(Some(to("a"))), ["a"]);
         assert_eq!(names(vec![to("a"), to("b")]), ["a", "b"]);
         assert_eq!(names([to("a"), to("b")]), ["a", "b"]);
-        assert_eq!(names((to("a"), Some(to("b")), vec![to("c")])), ["a", "b", "c"]);
+        assert_eq!(
+            names((to("a"), Some(to("b")), vec![to("c")])),
+            ["a", "b", "c"]
+        );
         assert_eq!(names(Ok::<_, Error>((to("a"), to("b")))), ["a", "b"]);
     }
 
     #[test]
     fn an_error_of_any_type_is_a_retry_and_ours_stays_what_it_is() {
         let parse = "x".parse::<u8>().map(|_| ());
-        assert_eq!(parse.into_reply().unwrap_err(), Error::retry("invalid digit found in string"));
+        assert_eq!(
+            parse.into_reply().unwrap_err(),
+            Error::retry("invalid digit found in string")
+        );
         let own: Result = Err(Error::reject("no"));
         assert_eq!(own.into_reply().unwrap_err(), Error::reject("no"));
         let half = (to("a"), Err::<Outgoing, _>(Error::unavailable("down")));

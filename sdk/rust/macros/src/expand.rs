@@ -27,13 +27,19 @@ pub(crate) fn handler(arguments: TokenStream, item: TokenStream) -> TokenStream 
 
 fn glue(function: &ItemFn, signature: &Signature) -> TokenStream {
     let name = &function.sig.ident;
-    let names: Vec<_> = (0..signature.arguments.len()).map(|i| format_ident!("argument_{i}")).collect();
-    let reads = names.iter().zip(&signature.arguments).enumerate().map(|(i, (name, ty))| {
-        // The last argument may have the message to itself, unless an earlier one borrows from it.
-        let takes = i + 1 == names.len() && !signature.borrows;
-        let read = read(ty, takes);
-        quote! { let #name = #read; }
-    });
+    let names: Vec<_> = (0..signature.arguments.len())
+        .map(|i| format_ident!("argument_{i}"))
+        .collect();
+    let reads = names
+        .iter()
+        .zip(&signature.arguments)
+        .enumerate()
+        .map(|(i, (name, ty))| {
+            // The last argument may have the message to itself, unless an earlier one borrows from it.
+            let takes = i + 1 == names.len() && !signature.borrows;
+            let read = read(ty, takes);
+            quote! { let #name = #read; }
+        });
     let reply = quote_spanned! { signature.output.span() =>
         ::wharf_sdk::IntoReply::into_reply(reply)
     };

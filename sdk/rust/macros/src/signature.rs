@@ -33,7 +33,14 @@ pub(crate) fn check(arguments: TokenStream, item: TokenStream) -> Result<(ItemFn
     let output = output(&function, &mut problems);
     problems.into_result()?;
     let borrows = arguments.iter().any(|ty| matches!(ty, Type::Reference(_)));
-    Ok((function, Signature { arguments, borrows, output }))
+    Ok((
+        function,
+        Signature {
+            arguments,
+            borrows,
+            output,
+        },
+    ))
 }
 
 /// Errors found so far, reported together.
@@ -56,7 +63,10 @@ impl Problems {
 fn qualifiers(function: &ItemFn, problems: &mut Problems) {
     let signature = &function.sig;
     if let Some(word) = &signature.asyncness {
-        problems.add(word, "a handler is not async: the host runs other messages while this one waits");
+        problems.add(
+            word,
+            "a handler is not async: the host runs other messages while this one waits",
+        );
     }
     if let Some(word) = &signature.unsafety {
         problems.add(word, "a handler is called by the host and cannot be unsafe");
@@ -97,20 +107,31 @@ fn inputs(function: &ItemFn, problems: &mut Problems) -> Vec<Type> {
         );
     }
     if let Some(third) = signature.inputs.iter().nth(2) {
-        problems.add(third, "a handler takes at most two arguments: the payload and the message");
+        problems.add(
+            third,
+            "a handler takes at most two arguments: the payload and the message",
+        );
     }
     types
 }
 
 fn argument(ty: &Type, problems: &mut Problems) {
     match ty {
-        Type::ImplTrait(_) => problems.add(ty, "a handler's argument needs a type that can be named"),
+        Type::ImplTrait(_) => {
+            problems.add(ty, "a handler's argument needs a type that can be named")
+        }
         Type::Reference(reference) => {
             if let Some(word) = &reference.mutability {
-                problems.add(word, "a handler cannot borrow mutably: take the argument by value");
+                problems.add(
+                    word,
+                    "a handler cannot borrow mutably: take the argument by value",
+                );
             }
             if let Some(lifetime) = &reference.lifetime {
-                problems.add(lifetime, "leave the lifetime out: the argument lives for the call");
+                problems.add(
+                    lifetime,
+                    "leave the lifetime out: the argument lives for the call",
+                );
             }
         }
         _ => {}
@@ -122,7 +143,10 @@ fn output(function: &ItemFn, problems: &mut Problems) -> Type {
         ReturnType::Default => parse_quote_spanned!(function.sig.ident.span() => ()),
         ReturnType::Type(_, ty) => {
             if matches!(**ty, Type::ImplTrait(_) | Type::Never(_)) {
-                problems.add(ty, "a handler returns a type that can be named, such as `Result<Outgoing>`");
+                problems.add(
+                    ty,
+                    "a handler returns a type that can be named, such as `Result<Outgoing>`",
+                );
             }
             let _whole = ty.span();
             (**ty).clone()

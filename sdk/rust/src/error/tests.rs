@@ -23,7 +23,10 @@ fn question_mark() -> Result<u64> {
 fn question_mark_retries_with_the_whole_chain() {
     let error = question_mark().unwrap_err();
     assert_eq!(error.kind(), Kind::Retry);
-    assert_eq!(error.reason(), "reading the price: invalid digit found in string");
+    assert_eq!(
+        error.reason(),
+        "reading the price: invalid digit found in string"
+    );
     assert_eq!(error.code(), None);
 }
 
@@ -65,9 +68,18 @@ fn a_cause_already_in_the_text_is_not_repeated() {
 #[test]
 fn a_missing_value_fails_as_asked() {
     let missing: Option<u8> = None;
-    assert_eq!(missing.or_reject("no size").unwrap_err(), Error::reject("no size"));
-    assert_eq!(missing.or_unavailable("no rate").unwrap_err(), Error::unavailable("no rate"));
-    assert_eq!(missing.or_retry("not yet").unwrap_err(), Error::retry("not yet"));
+    assert_eq!(
+        missing.or_reject("no size").unwrap_err(),
+        Error::reject("no size")
+    );
+    assert_eq!(
+        missing.or_unavailable("no rate").unwrap_err(),
+        Error::unavailable("no rate")
+    );
+    assert_eq!(
+        missing.or_retry("not yet").unwrap_err(),
+        Error::retry("not yet")
+    );
     assert_eq!(Some(3).or_reject("no size"), Ok(3));
 }
 
@@ -82,10 +94,17 @@ fn every_kind_reaches_the_contract_with_its_details() {
     let detailed = |error: Error| Failure::from(error.with_code("c").with_delay(after));
     assert_eq!(detailed(Error::retry("a")), Failure::Retry(info("a")));
     assert_eq!(detailed(Error::reject("b")), Failure::Reject(info("b")));
-    assert_eq!(detailed(Error::unavailable("d")), Failure::Unavailable(info("d")));
+    assert_eq!(
+        detailed(Error::unavailable("d")),
+        Failure::Unavailable(info("d"))
+    );
     assert_eq!(
         Failure::from(Error::retry("bare")),
-        Failure::Retry(FailureInfo { reason: "bare".into(), code: None, after_ms: None })
+        Failure::Retry(FailureInfo {
+            reason: "bare".into(),
+            code: None,
+            after_ms: None
+        })
     );
 }
 

@@ -101,7 +101,10 @@ impl Builder {
 
     /// One more header. Names may repeat.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        self.0.headers.push(Header { name: name.into(), value: value.into() });
+        self.0.headers.push(Header {
+            name: name.into(),
+            value: value.into(),
+        });
         self
     }
 

@@ -9,36 +9,67 @@ fn headers_keep_their_order_and_names_are_exact() {
         .header("a", [0xff, 0x00])
         .build();
     assert_eq!(message.header("a"), Some(&b"1"[..]));
-    assert_eq!(message.headers_named("a").collect::<Vec<_>>(), [&b"1"[..], &[0xff, 0x00][..]]);
+    assert_eq!(
+        message.headers_named("a").collect::<Vec<_>>(),
+        [&b"1"[..], &[0xff, 0x00][..]]
+    );
     assert_eq!(message.header_text("A"), Some("2"));
     assert_eq!(message.header("b"), None);
 }
 
 #[test]
 fn what_is_not_text_is_no_text() {
-    let message = Message::builder([0xc3, 0x28]).key([0xff]).header("h", [0xff]).build();
+    let message = Message::builder([0xc3, 0x28])
+        .key([0xff])
+        .header("h", [0xff])
+        .build();
     assert_eq!(message.key_text(), None);
     assert_eq!(message.header_text("h"), None);
     let error = message.text().unwrap_err();
-    assert_eq!((error.kind(), error.code()), (Kind::Reject, Some("invalid-utf8")));
-    assert_eq!(String::take_message(message).unwrap_err().code(), Some("invalid-utf8"));
+    assert_eq!(
+        (error.kind(), error.code()),
+        (Kind::Reject, Some("invalid-utf8"))
+    );
+    assert_eq!(
+        String::take_message(message).unwrap_err().code(),
+        Some("invalid-utf8")
+    );
 }
 
 #[test]
 fn json_that_does_not_parse_is_rejected_with_its_place() {
-    let error = Message::builder(r#"{"a": }"#).build().json::<serde_json::Value>().unwrap_err();
-    assert_eq!((error.kind(), error.code()), (Kind::Reject, Some("invalid-json")));
-    assert!(error.reason().contains("line 1 column 7"), "{}", error.reason());
+    let error = Message::builder(r#"{"a": }"#)
+        .build()
+        .json::<serde_json::Value>()
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.code()),
+        (Kind::Reject, Some("invalid-json"))
+    );
+    assert!(
+        error.reason().contains("line 1 column 7"),
+        "{}",
+        error.reason()
+    );
 }
 
 #[test]
 fn arguments_are_read_alike_whether_borrowed_copied_or_taken() {
     let message = Message::builder("[1,2]").key("k").build();
-    assert_eq!(Json::<Vec<u8>>::from_message(&message), Ok(Json(vec![1, 2])));
+    assert_eq!(
+        Json::<Vec<u8>>::from_message(&message),
+        Ok(Json(vec![1, 2]))
+    );
     assert_eq!(String::from_message(&message).as_deref(), Ok("[1,2]"));
-    assert_eq!(String::take_message(message.clone()).as_deref(), Ok("[1,2]"));
+    assert_eq!(
+        String::take_message(message.clone()).as_deref(),
+        Ok("[1,2]")
+    );
     assert_eq!(Vec::<u8>::from_message(&message), Ok(b"[1,2]".to_vec()));
-    assert_eq!(Vec::<u8>::take_message(message.clone()), Ok(b"[1,2]".to_vec()));
+    assert_eq!(
+        Vec::<u8>::take_message(message.clone()),
+        Ok(b"[1,2]".to_vec())
+    );
     assert_eq!(str::from_message_ref(&message), Ok("[1,2]"));
     assert_eq!(<[u8]>::from_message_ref(&message), Ok(&b"[1,2]"[..]));
     assert_eq!(Message::from_message_ref(&message), Ok(&message));
@@ -50,7 +81,10 @@ fn arguments_are_read_alike_whether_borrowed_copied_or_taken() {
 fn replies_are_correlated_by_what_the_request_names() {
     let asked = Message::builder("").id("m-1").correlation_id("c-9").build();
     let reply = asked.reply("pong");
-    assert_eq!((reply.destination.as_str(), reply.payload.as_slice()), ("reply", &b"pong"[..]));
+    assert_eq!(
+        (reply.destination.as_str(), reply.payload.as_slice()),
+        ("reply", &b"pong"[..])
+    );
     assert_eq!(reply.correlation_id.as_deref(), Some("c-9"));
 
     let plain = Message::builder("").id("m-1").build();
@@ -93,7 +127,10 @@ fn times_and_attempts() {
         .attempt(3)
         .max_attempts(3)
         .build();
-    assert_eq!(message.published_at(), UNIX_EPOCH + Duration::from_millis(1_500));
+    assert_eq!(
+        message.published_at(),
+        UNIX_EPOCH + Duration::from_millis(1_500)
+    );
     assert_eq!(message.time_left(), Duration::from_secs(2));
     assert!(message.is_last_attempt());
 }

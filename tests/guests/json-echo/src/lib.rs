@@ -7,7 +7,12 @@ use wharf_sdk::prelude::*;
 
 #[wharf_sdk::handler]
 fn handle(message: Message) -> Result<Outgoing> {
-    let counted = logic::count_up(&message.payload).or_reject("no JSON object").code("invalid-json")?;
+    let counted = logic::count_up(&message.payload)
+        .or_reject("no JSON object")
+        .code("invalid-json")?;
     let out = Outgoing::new("out", counted).content_type("application/json");
-    Ok(Outgoing { key: message.key, ..out })
+    Ok(Outgoing {
+        key: message.key,
+        ..out
+    })
 }

@@ -23,9 +23,11 @@ pub fn act(order: Order, message: Message) -> Result<Vec<Outgoing>> {
         Order::Reject(how) => Err(failure(Kind::Reject, how)),
         Order::Unavailable(how) => Err(failure(Kind::Unavailable, how)),
         Order::RetryUntil { attempt, outputs } if message.attempt >= attempt => Ok(expand(outputs)),
-        Order::RetryUntil { attempt, .. } => {
-            retry(format!("attempt {} of the {attempt} awaited", message.attempt)).code("not-yet")
-        }
+        Order::RetryUntil { attempt, .. } => retry(format!(
+            "attempt {} of the {attempt} awaited",
+            message.attempt
+        ))
+        .code("not-yet"),
         Order::Remember { text } => {
             *remembered() = Some(text);
             Ok(Vec::new())
@@ -41,7 +43,9 @@ pub fn act(order: Order, message: Message) -> Result<Vec<Outgoing>> {
 }
 
 fn remembered() -> std::sync::MutexGuard<'static, Option<String>> {
-    REMEMBERED.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    REMEMBERED
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn failure(kind: Kind, how: Failing) -> Error {
@@ -56,7 +60,10 @@ fn failure(kind: Kind, how: Failing) -> Error {
 }
 
 fn expand(outputs: Vec<Output>) -> Vec<Outgoing> {
-    outputs.into_iter().flat_map(|output| vec![outgoing(&output); output.count]).collect()
+    outputs
+        .into_iter()
+        .flat_map(|output| vec![outgoing(&output); output.count])
+        .collect()
 }
 
 fn outgoing(output: &Output) -> Outgoing {

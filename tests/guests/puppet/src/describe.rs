@@ -4,8 +4,11 @@ use serde_json::{Value, json};
 use wharf_sdk::Message;
 
 pub fn describe(message: &Message) -> Value {
-    let headers: Vec<Value> =
-        message.headers.iter().map(|header| json!([header.name, hex(&header.value)])).collect();
+    let headers: Vec<Value> = message
+        .headers
+        .iter()
+        .map(|header| json!([header.name, hex(&header.value)]))
+        .collect();
     let origin = message.origin.as_ref().map(|origin| {
         json!({
             "broker": origin.broker,

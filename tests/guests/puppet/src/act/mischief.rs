@@ -23,7 +23,12 @@ pub fn commit(order: Order) {
         Order::Sleep { ms } => std::thread::sleep(Duration::from_millis(ms)),
         Order::Leak => leak(),
         Order::Grow { bytes } => keep(vec![1; bytes]),
-        Order::Log { lines, bytes, to, text } => {
+        Order::Log {
+            lines,
+            bytes,
+            to,
+            text,
+        } => {
             let line = text.unwrap_or_else(|| ".".repeat(bytes));
             (0..lines).for_each(|_| log(to, &line));
         }
@@ -70,7 +75,9 @@ fn leak() -> ! {
 }
 
 fn keep(bytes: Vec<u8>) {
-    KEPT.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(black_box(bytes));
+    KEPT.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .push(black_box(bytes));
 }
 
 /// A full or closed log is the host's business, never the handler's.
