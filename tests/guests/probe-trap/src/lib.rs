@@ -1,13 +1,11 @@
-//! A handler whose instantiation traps, so that it must fail its probe: a constructor of the module runs
-//! before anything can be called.
+//! A handler whose instantiation traps, so that it must fail its probe: `_initialize` runs before
+//! anything can be called.
 
 use wharf_sdk::prelude::*;
 
-#[used]
-#[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: extern "C" fn() = fail;
-
-extern "C" fn fail() {
+/// The name by which a module is started. Constructors would be too late: they run with the first call.
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
     panic!("this component cannot start");
 }
 
