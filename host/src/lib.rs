@@ -11,5 +11,6 @@ pub mod ports;
 
 pub mod config;
 pub mod dispatch;
+pub mod plugin;
 
 pub mod telemetry;

@@ -1,0 +1,177 @@
+//! A plugin in life: the [`Handler`] that dispatch calls.
+//!
+//! Any idle instance of the current version takes the message; where there is none and the plugin has not reached its
+//! number, one is made; else the call waits for the first that comes free, in order. The version is read once per
+//! call, after that wait, so a call runs from beginning to end on one version.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwapOption;
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::engine::Engine;
+use super::instance::Instance;
+use super::outputs;
+use super::plugin_parts::Parts;
+use super::settings::{Isolation, Settings};
+use super::version::Version;
+use crate::handler::{AttemptInfo, Fault, FaultKind, Handled, Handler, Outcome};
+use crate::message::Message;
+use crate::telemetry::PluginMetrics;
+
+/// What a plugin is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Configured name.
+    pub name: Arc<str>,
+    /// The version in use, where there is one.
+    pub version: Option<VersionStatus>,
+    /// Live sandboxes, those of versions on their way out included.
+    pub instances: i64,
+    /// Their linear memory in bytes.
+    pub memory: i64,
+}
+
+/// One loaded version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionStatus {
+    /// `sha256:` and 64 hex digits.
+    pub digest: Arc<str>,
+    /// The file it was read from, links resolved.
+    pub path: std::path::PathBuf,
+    /// When.
+    pub loaded_at: SystemTime,
+    /// Its live sandboxes.
+    pub instances: usize,
+}
+
+/// One plugin.
+pub struct PluginHandle {
+    pub(super) engine: Arc<Engine>,
+    pub(super) parts: Parts,
+    /// The version new calls run on. Swapped in one step.
+    version: ArcSwapOption<Version>,
+    /// One permit per call that runs, as many as there may be instances. Waiters are served in order.
+    calls: Semaphore,
+}
+
+impl PluginHandle {
+    pub(super) fn new(
+        engine: &Arc<Engine>,
+        settings: Settings,
+        metrics: Arc<PluginMetrics>,
+    ) -> Arc<Self> {
+        let calls = Semaphore::new(settings.instances.max(1) as usize);
+        let handle = Arc::new(Self {
+            parts: Parts::new(engine.next_plugin(), settings, metrics),
+            engine: Arc::clone(engine),
+            version: ArcSwapOption::empty(),
+            calls,
+        });
+        engine.register(&handle);
+        handle
+    }
+
+    /// What it was made from.
+    pub fn settings(&self) -> &Settings {
+        &self.parts.settings
+    }
+
+    /// What it is doing.
+    pub fn status(&self) -> Status {
+        let version = self.version.load();
+        Status {
+            name: Arc::clone(&self.parts.settings.name),
+            version: version.as_ref().map(|version| VersionStatus {
+                digest: Arc::clone(&version.digest),
+                path: version.path.clone(),
+                loaded_at: version.loaded_at,
+                instances: version.instances(),
+            }),
+            instances: self.parts.metrics.instances.get(),
+            memory: self.parts.metrics.memory.get(),
+        }
+    }
+
+    pub(super) fn current(&self) -> Option<Arc<Version>> {
+        self.version.load_full()
+    }
+
+    /// From now on calls run on `next`. Those in flight finish on the version they began with.
+    pub(super) fn install(&self, next: Arc<Version>) {
+        if let Some(old) = self.version.swap(Some(next)) {
+            old.retire();
+        }
+    }
+
+    /// Drops every idle instance.
+    pub(super) fn drop_idle(&self) {
+        if let Some(version) = &*self.version.load() {
+            version.drop_idle(|_| true);
+        }
+    }
+
+    /// Drops the instances that have been idle for too long.
+    pub(super) fn sweep(&self, now: Instant) {
+        let limit = self.parts.settings.recycle.idle;
+        if let Some(version) = &*self.version.load() {
+            version.drop_idle(|instance| now.duration_since(instance.idle_since) >= limit);
+        }
+    }
+
+    async fn run(&self, message: &Message, attempt: AttemptInfo) -> Handled {
+        let not_run = |reason: &str| Handled {
+            version: "".into(),
+            result: Err(Fault::new(FaultKind::NotRun, reason)),
+        };
+        let Ok(_permit) = self.calls.acquire().await else {
+            return not_run("the host is stopping");
+        };
+        let Some(version) = self.version.load_full() else {
+            return not_run("no version of the plugin is loaded");
+        };
+        let result = self.run_on(&version, message, attempt).await;
+        Handled {
+            version: Arc::clone(&version.digest),
+            result,
+        }
+    }
+
+    async fn run_on(
+        &self,
+        version: &Version,
+        message: &Message,
+        attempt: AttemptInfo,
+    ) -> Result<Outcome, Fault> {
+        let fresh = self.parts.settings.isolation == Isolation::Message;
+        let mut instance = match version.take() {
+            Some(instance) if !fresh => instance,
+            _ => Box::new(Box::pin(Instance::create(&self.engine, &self.parts, version)).await?),
+        };
+        // Where this future is dropped, or the call ends in a fault, the instance goes with it.
+        let outcome = instance.handle(&self.parts, message, attempt).await?;
+        if !fresh && instance.is_good() && !self.engine.is_starving() {
+            instance.idle_since = Instant::now();
+            version.put(instance);
+        } else {
+            drop(instance);
+        }
+        if let Outcome::Done(outgoing) = &outcome {
+            outputs::check(&self.parts.settings, message, outgoing)?;
+        }
+        Ok(outcome)
+    }
+}
+
+impl Handler for PluginHandle {
+    fn handle<'a>(
+        &'a self,
+        message: &'a Message,
+        attempt: AttemptInfo,
+    ) -> BoxFuture<'a, Handled> {
+        Box::pin(self.run(message, attempt))
+    }
+}
