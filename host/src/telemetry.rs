@@ -2,6 +2,7 @@
 //!
 //! Handles are made once, when a plugin or subscription starts; the hot path only touches atomics.
 
+pub mod logging;
 pub mod metrics;
 
 pub use metrics::{Metrics, PluginMetrics, SubscriptionLabels, SubscriptionMetrics};

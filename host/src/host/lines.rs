@@ -1,0 +1,192 @@
+//! From the configuration to running subscriptions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::commit::Destination;
+use crate::config::{self, Config, PayloadField, Start};
+use crate::delivery::Inbox;
+use crate::dispatch::attempt::Policy;
+use crate::dispatch::retry::Schedule;
+use crate::dispatch::{Dispatcher, Line, PluginLine, Subscription, breaker};
+use crate::host::{Brokers, Error, settings};
+use crate::plugin::Catalog;
+use crate::ports::{Broker, PayloadFrom, Publisher, SubscriptionSpec};
+use crate::telemetry::{Metrics, SubscriptionLabels};
+
+/// Most messages one fetch brings. Large enough to amortise a round trip, small enough to be spread over instances.
+const PREFETCH: usize = 256;
+
+/// Opens and starts every subscription of every plugin.
+pub(super) async fn start(
+    config: &Config,
+    brokers: &Brokers,
+    catalog: &Arc<Catalog>,
+    dispatcher: &Dispatcher,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<Subscription>, Error> {
+    let mut running = Vec::new();
+    let workers = settings::engine(config).workers;
+    // All lines are opened before the first one reads: one that cannot be opened stops the start.
+    let mut plugins = Vec::new();
+    for (name, plugin) in &config.plugins {
+        let Some(handler) = catalog.get(name) else { continue };
+        let mut lines = Vec::new();
+        for (subscription, source) in &plugin.subscribe {
+            let error = |reason: String| Error::Subscription {
+                plugin: name.clone(),
+                subscription: subscription.clone(),
+                reason,
+            };
+            let line = Opening { brokers, metrics, name, plugin, subscription, source };
+            lines.push(line.open().await.map_err(error)?);
+        }
+        let line = PluginLine {
+            handler,
+            workers: settings::instances(plugin, workers) as usize,
+            breaker: plugin.breaker.as_ref().map(breaker_settings),
+        };
+        plugins.push((line, lines));
+    }
+    for (plugin, lines) in plugins {
+        running.extend(dispatcher.start(plugin, lines));
+    }
+    Ok(running)
+}
+
+/// One subscription being opened.
+struct Opening<'a> {
+    brokers: &'a Brokers,
+    metrics: &'a Arc<Metrics>,
+    name: &'a str,
+    plugin: &'a config::Plugin,
+    subscription: &'a str,
+    source: &'a config::Subscription,
+}
+
+impl Opening<'_> {
+    async fn open(&self) -> Result<Line, String> {
+        let broker = self.broker(&self.source.broker)?;
+        let spec = self.spec();
+        let inbox = Inbox::new();
+        let subscribed = broker.subscribe(spec.clone(), Arc::clone(&inbox)).await;
+        let subscribed = subscribed.map_err(|e| e.to_string())?;
+        let destinations = self.destinations();
+        let dead_letters = self.dead_letters()?;
+        let publishers = self.publishers(destinations.values().chain([&dead_letters]))?;
+        Ok(Line {
+            broker: self.source.broker.as_str().into(),
+            policy: self.policy(broker.as_ref())?,
+            order: self.plugin.order,
+            on_dead_letter: self.plugin.on_dead_letter,
+            redact: self.plugin.redact.clone(),
+            destinations,
+            replies: false,
+            dead_letters,
+            publishers,
+            window: (self.plugin.concurrency as usize, self.plugin.concurrency_bytes.as_usize()),
+            metrics: self.metrics.subscription(&self.labels(broker.as_ref(), &spec)),
+            spec,
+            inbox,
+            subscribed,
+        })
+    }
+
+    fn broker(&self, name: &str) -> Result<&Arc<dyn Broker>, String> {
+        self.brokers.get(name).ok_or_else(|| format!("broker `{name}` is not configured"))
+    }
+
+    fn spec(&self) -> SubscriptionSpec {
+        let concurrency = self.plugin.concurrency as usize;
+        SubscriptionSpec {
+            name: self.subscription.into(),
+            plugin: self.name.into(),
+            address: self.source.source().into(),
+            group: self.source.group(self.name).into(),
+            from_start: self.source.start == Start::Earliest,
+            payload: match self.source.payload.clone().unwrap_or_default() {
+                PayloadField::Field(name) => PayloadFrom::Field(name.into()),
+                PayloadField::Entry => PayloadFrom::Entry,
+            },
+            ordered: self.plugin.order != config::Order::None,
+            prefetch: PREFETCH.min(concurrency),
+        }
+    }
+
+    fn policy(&self, broker: &dyn Broker) -> Result<Policy, String> {
+        let retry = &self.plugin.retry;
+        let schedule = Schedule::new(
+            retry.max_retries,
+            retry.initial_interval,
+            retry.multiplier,
+            retry.max_interval,
+            retry.randomization_factor,
+        );
+        Ok(Policy {
+            schedule: schedule.map_err(|e| format!("retry: {e}"))?,
+            max_deliveries: self.plugin.max_deliveries,
+            ordered: self.plugin.order != config::Order::None,
+            capabilities: broker.capabilities(),
+        })
+    }
+
+    fn destinations(&self) -> HashMap<String, Arc<Destination>> {
+        let resolved = self.plugin.publish.iter().map(|(name, d)| {
+            let destination = Destination {
+                name: name.as_str().into(),
+                broker: d.broker.as_str().into(),
+                address: d.target().into(),
+                max_len: d.max_len,
+                payload_field: d.payload.as_deref().map(Arc::from),
+            };
+            (name.clone(), Arc::new(destination))
+        });
+        resolved.collect()
+    }
+
+    fn dead_letters(&self) -> Result<Arc<Destination>, String> {
+        let target = self.plugin.dead_letter_target(self.name, self.subscription);
+        let target = target.ok_or("no place for dead letters")?;
+        Ok(Arc::new(Destination {
+            name: "dead-letters".into(),
+            broker: target.broker.as_str().into(),
+            address: target.name.as_str().into(),
+            max_len: None,
+            payload_field: None,
+        }))
+    }
+
+    fn publishers<'d>(
+        &self,
+        destinations: impl Iterator<Item = &'d Arc<Destination>>,
+    ) -> Result<HashMap<Arc<str>, Arc<dyn Publisher>>, String> {
+        let mut publishers = HashMap::new();
+        for destination in destinations {
+            let broker = self.broker(&destination.broker)?;
+            publishers
+                .entry(Arc::clone(&destination.broker))
+                .or_insert_with(|| broker.publisher());
+        }
+        Ok(publishers)
+    }
+
+    fn labels(&self, broker: &dyn Broker, spec: &SubscriptionSpec) -> SubscriptionLabels {
+        SubscriptionLabels {
+            plugin: self.name.to_owned(),
+            subscription: self.subscription.to_owned(),
+            messaging_system: broker.system().to_owned(),
+            messaging_destination_name: spec.address.to_string(),
+            messaging_consumer_group_name: spec.group.to_string(),
+        }
+    }
+}
+
+fn breaker_settings(breaker: &config::Breaker) -> breaker::Settings {
+    breaker::Settings {
+        consecutive_failures: breaker.consecutive_failures,
+        recovery_timeout: breaker.recovery_timeout,
+        window: breaker.window,
+        failure_ratio: breaker.failure_ratio,
+        min_calls: breaker.min_calls,
+    }
+}
