@@ -9,6 +9,8 @@ pub mod delivery;
 pub mod commit;
 pub mod ports;
 
+pub mod broker;
+
 pub mod config;
 pub mod dispatch;
 
