@@ -1,0 +1,3 @@
+//! The brokers: one adapter per file, each an implementation of [`ports`](crate::ports).
+
+pub mod embedded;

@@ -1,0 +1,290 @@
+//! What an operation works on: the connection, and what is remembered of topics and groups between transactions.
+//!
+//! Topic ids, last sequences and cursors are read once and written back once per transaction, not once per message.
+//! They hold until another process commits something, which `PRAGMA data_version` tells at the start of every
+//! transaction, or until a transaction is undone: then everything remembered is forgotten.
+
+use std::collections::HashMap;
+
+use bytestring::ByteString;
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
+
+/// A consumer group of a topic.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    pub(super) id: i64,
+    pub(super) name: ByteString,
+    /// It has taken all that is not apart up to here.
+    pub(super) cursor: i64,
+    changed: bool,
+}
+
+/// A topic and its groups.
+#[derive(Debug, Clone)]
+pub(super) struct Topic {
+    pub(super) id: i64,
+    pub(super) name: ByteString,
+    pub(super) last_seq: i64,
+    pub(super) groups: Vec<Group>,
+    changed: bool,
+    /// Something in it may be ready that was not before this transaction.
+    stirred: bool,
+}
+
+/// Where a group is in [`Ledger`]: valid within one transaction.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GroupAt {
+    pub(super) topic: usize,
+    pub(super) group: usize,
+}
+
+/// The connection and what is known of its content.
+pub(super) struct Ledger {
+    pub(super) conn: Connection,
+    /// Now, milliseconds since 1970, read once per transaction.
+    pub(super) now: i64,
+    topics: Vec<Topic>,
+    by_name: HashMap<ByteString, usize>,
+    by_id: HashMap<i64, usize>,
+    data_version: i64,
+    /// Row ids settled in this transaction, for the reaper. Emptied by whoever began the transaction.
+    pub(super) settled: Vec<i64>,
+    /// A topic was made in this transaction.
+    pub(super) made_topic: bool,
+    /// Alternates the order in which a subscription's two topics are asked.
+    pub(super) turn: bool,
+}
+
+impl Ledger {
+    pub(super) fn new(conn: Connection) -> Self {
+        Self {
+            conn,
+            now: 0,
+            topics: Vec::new(),
+            by_name: HashMap::new(),
+            by_id: HashMap::new(),
+            data_version: -1,
+            settled: Vec::new(),
+            made_topic: false,
+            turn: false,
+        }
+    }
+
+    /// A statement, prepared once.
+    pub(super) fn sql(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        self.conn.prepare_cached(sql)
+    }
+
+    /// At the start of a transaction. True when another process has written since the last look.
+    pub(super) fn begin(&mut self, now: i64) -> rusqlite::Result<bool> {
+        self.now = now;
+        let version = self.data_version()?;
+        let foreign = version != self.data_version;
+        if foreign {
+            self.forget();
+            self.data_version = version;
+        }
+        Ok(foreign)
+    }
+
+    /// SQLite's number for what others have committed.
+    pub(super) fn data_version(&self) -> rusqlite::Result<i64> {
+        self.sql("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))
+    }
+
+    /// Whether another process has written since the last transaction here.
+    pub(super) fn foreign_news(&self) -> rusqlite::Result<bool> {
+        Ok(self.data_version()? != self.data_version)
+    }
+
+    /// After an undone transaction: what is remembered may not be true.
+    pub(super) fn forget(&mut self) {
+        self.topics.clear();
+        self.by_name.clear();
+        self.by_id.clear();
+        self.settled.clear();
+        self.made_topic = false;
+        self.data_version = -1;
+    }
+
+    /// Writes back sequences and cursors, before the commit.
+    pub(super) fn flush(&mut self) -> rusqlite::Result<()> {
+        let mut topic_sql = self
+            .conn
+            .prepare_cached("UPDATE topics SET last_seq = ?2 WHERE id = ?1")?;
+        let mut group_sql = self
+            .conn
+            .prepare_cached("UPDATE groups SET cursor = ?2 WHERE id = ?1")?;
+        for topic in &mut self.topics {
+            if std::mem::take(&mut topic.changed) {
+                topic_sql.execute([topic.id, topic.last_seq])?;
+            }
+            for group in &mut topic.groups {
+                if std::mem::take(&mut group.changed) {
+                    group_sql.execute([group.id, group.cursor])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// After the commit: the topics in which something may be ready now.
+    pub(super) fn take_stirred(&mut self, mut each: impl FnMut(&str)) {
+        for topic in &mut self.topics {
+            if std::mem::take(&mut topic.stirred) {
+                each(&topic.name);
+            }
+        }
+    }
+
+    /// Something in this topic may be ready that was not before.
+    pub(super) fn stir(&mut self, topic: usize) {
+        self.topics[topic].stirred = true;
+    }
+
+    /// The topic of that index.
+    pub(super) fn topic(&self, at: usize) -> &Topic {
+        &self.topics[at]
+    }
+
+    /// The group at that place.
+    pub(super) fn group(&self, at: GroupAt) -> &Group {
+        &self.topics[at.topic].groups[at.group]
+    }
+
+    /// Moves a group's cursor.
+    pub(super) fn set_cursor(&mut self, at: GroupAt, cursor: i64) {
+        let group = &mut self.topics[at.topic].groups[at.group];
+        if group.cursor != cursor {
+            group.cursor = cursor;
+            group.changed = true;
+        }
+    }
+
+    /// The next sequence of a topic.
+    pub(super) fn next_seq(&mut self, topic: usize) -> i64 {
+        let topic = &mut self.topics[topic];
+        topic.last_seq += 1;
+        topic.changed = true;
+        topic.stirred = true;
+        topic.last_seq
+    }
+
+    /// Finds a topic by name.
+    pub(super) fn find_topic(&mut self, name: &str) -> rusqlite::Result<Option<usize>> {
+        if let Some(at) = self.by_name.get(name) {
+            return Ok(Some(*at));
+        }
+        let found: Option<(i64, i64)> = self
+            .sql("SELECT id, last_seq FROM topics WHERE name = ?1")?
+            .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match found {
+            Some((id, last_seq)) => self.remember(id, name, last_seq).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Finds a topic by id.
+    pub(super) fn find_topic_by_id(&mut self, id: i64) -> rusqlite::Result<Option<usize>> {
+        if let Some(at) = self.by_id.get(&id) {
+            return Ok(Some(*at));
+        }
+        let name: Option<String> = self
+            .sql("SELECT name FROM topics WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        match name {
+            Some(name) => self.find_topic(&name),
+            None => Ok(None),
+        }
+    }
+
+    /// Finds a topic or makes it.
+    pub(super) fn topic_named(&mut self, name: &str) -> rusqlite::Result<usize> {
+        if let Some(at) = self.find_topic(name)? {
+            return Ok(at);
+        }
+        self.sql("INSERT INTO topics (name, last_seq) VALUES (?1, 0)")?
+            .execute([name])?;
+        self.made_topic = true;
+        let id = self.conn.last_insert_rowid();
+        self.remember(id, name, 0)
+    }
+
+    /// Finds a group of a topic.
+    pub(super) fn find_group(&self, topic: usize, name: &str) -> Option<GroupAt> {
+        self.topics[topic]
+            .groups
+            .iter()
+            .position(|group| group.name == name)
+            .map(|group| GroupAt { topic, group })
+    }
+
+    /// Finds a group or makes it. One made from the start finds everything the topic still has before it.
+    pub(super) fn group_named(
+        &mut self,
+        topic: usize,
+        name: &str,
+        from_start: bool,
+    ) -> rusqlite::Result<GroupAt> {
+        if let Some(at) = self.find_group(topic, name) {
+            return Ok(at);
+        }
+        let (topic_id, last_seq) = (self.topics[topic].id, self.topics[topic].last_seq);
+        // What is older than its start is none of its business.
+        let start = if from_start { 0 } else { last_seq };
+        self.sql("INSERT INTO groups (topic, name, start, cursor) VALUES (?1, ?2, ?3, ?3)")?
+            .execute(params![topic_id, name, start])?;
+        let id = self.conn.last_insert_rowid();
+        if from_start {
+            let (first, last) = super::id::rows_of(topic_id);
+            self.sql(
+                "INSERT INTO pending (grp, seq, state, due_ms, deliveries, attempts, priority)
+                 SELECT ?1, id - ?2, CASE WHEN due_ms > ?4 THEN 1 ELSE 2 END,
+                        CASE WHEN due_ms > ?4 THEN due_ms END, 0, 0, coalesce(priority, 0)
+                 FROM messages WHERE id BETWEEN ?2 AND ?3 AND apart = 1",
+            )?
+            .execute(params![id, first, last, self.now])?;
+        }
+        let groups = &mut self.topics[topic].groups;
+        groups.push(Group {
+            id,
+            name: name.into(),
+            cursor: start,
+            changed: false,
+        });
+        Ok(GroupAt {
+            topic,
+            group: groups.len() - 1,
+        })
+    }
+
+    fn remember(&mut self, id: i64, name: &str, last_seq: i64) -> rusqlite::Result<usize> {
+        let groups = self
+            .sql("SELECT id, name, cursor FROM groups WHERE topic = ?1")?
+            .query_map([id], |row| {
+                Ok(Group {
+                    id: row.get(0)?,
+                    name: ByteString::from(row.get::<_, String>(1)?),
+                    cursor: row.get(2)?,
+                    changed: false,
+                })
+            })?
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        let at = self.topics.len();
+        let name = ByteString::from(name);
+        self.topics.push(Topic {
+            id,
+            name: name.clone(),
+            last_seq,
+            groups,
+            changed: false,
+            stirred: false,
+        });
+        self.by_name.insert(name, at);
+        self.by_id.insert(id, at);
+        Ok(at)
+    }
+}

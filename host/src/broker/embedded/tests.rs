@@ -1,0 +1,6 @@
+//! The broker on real files in temporary folders.
+
+mod support;
+
+mod consuming;
+mod throughput;
