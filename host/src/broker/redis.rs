@@ -1,0 +1,323 @@
+//! Redis streams.
+//!
+//! A subscription is a consumer group; every host process is a consumer of its own, under a name no other process ever
+//! has. The way of a message: [`reader`] (or [`recovery`], where it was read before) → [`source`] → dispatch →
+//! [`settler`]. Who owns what is decided at the server, by scripts ([`script`]); [`ledger`] is our own view of it and
+//! [`lease`] keeps us alive in the eyes of others.
+//!
+//! What will surprise you:
+//! - A released message stays in the pending list of its host. Its attempts and due time are in a hash beside the
+//!   stream, so both survive a restart and a takeover.
+//! - The delivery counter of the server is raised by crashes only: by one when an entry that was in hand is taken over
+//!   from a host that died. Retries, reconnects and orderly stops leave it alone.
+//! - Trimming a stream (`MAXLEN`) deletes entries that are still pending. Those are acknowledged, counted
+//!   ([`RedisBroker::trimmed`]) and logged; nothing else can be done for them.
+//! - Not for a cluster yet: one read serves the stream and its retry stream, which may lie in different slots.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering as Atomic};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::delivery::Inbox;
+use crate::ports::{
+    Broker, BrokerError, Capabilities, Health, Lag, Ordering, Publisher, Subscribed,
+    SubscriptionSpec,
+};
+
+mod browse;
+mod connection;
+mod entry;
+mod keys;
+mod lag;
+mod lease;
+mod ledger;
+mod publisher;
+mod reader;
+mod recovery;
+mod script;
+mod settler;
+mod source;
+mod subscription;
+mod wire;
+
+pub use browse::Tail;
+pub use subscription::retry_stream;
+
+use connection::{Backoff, Endpoint, Link, Part, Troubles};
+use reader::Reader;
+use recovery::Recovery;
+use script::Scripts;
+use settler::RedisSettler;
+use source::RedisSource;
+use subscription::Subscription;
+
+/// How often a connection that nobody uses is asked whether it still works.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// What a broker is opened with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// `redis://[user[:password]@]host[:port][/db]`, or `redis+unix:///path`.
+    pub url: String,
+    /// Goes into consumer names, for people. Need not be unique.
+    pub host: String,
+    /// Time to live of the host lease: after a crash others take over this much later, and a quarter. At least 100 ms.
+    pub lease: Duration,
+    /// Claim entries of consumers that are not ours (another client in the same group) when idle for this long. `None`:
+    /// never.
+    pub foreign_idle: Option<Duration>,
+    /// Most time to connect.
+    pub connect: Duration,
+    /// Most time to wait for an answer.
+    pub answer: Duration,
+    /// Most time one read waits at the server, at most 1 s.
+    pub block: Duration,
+    /// Least and most time between two tries to connect.
+    pub backoff: (Duration, Duration),
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new(name: impl Into<Arc<str>>, url: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            url: url.into(),
+            host: host_name(),
+            lease: Duration::from_secs(5),
+            foreign_idle: None,
+            connect: Duration::from_secs(2),
+            answer: Duration::from_secs(5),
+            block: Duration::from_secs(1),
+            backoff: (Duration::from_millis(100), Duration::from_secs(5)),
+        }
+    }
+}
+
+/// The machine's name, or `host`.
+fn host_name() -> String {
+    let name = rustix::system::uname();
+    match name.nodename().to_str() {
+        Ok(name) if !name.is_empty() => name.to_owned(),
+        _ => "host".to_owned(),
+    }
+}
+
+/// What is counted. Only ever up, read by whoever shows it.
+#[derive(Debug, Default)]
+struct Counters {
+    /// Entries trimmed or deleted while pending.
+    trimmed: AtomicU64,
+}
+
+/// A named connection to a Redis server.
+pub struct RedisBroker {
+    options: Arc<Options>,
+    endpoint: Endpoint,
+    troubles: Arc<Troubles>,
+    data: Arc<Link>,
+    control: Arc<Link>,
+    scripts: Arc<Scripts>,
+    counters: Arc<Counters>,
+    /// Ends everything.
+    closing: CancellationToken,
+    /// The tasks that have something to say before they end: leases.
+    leases: TaskTracker,
+    /// Ends the probe when the broker is dropped.
+    _probe: tokio_util::sync::DropGuard,
+}
+
+impl RedisBroker {
+    /// Opens the broker. Connects in the background: an absent server is waited for. To be called within a runtime.
+    pub fn open(options: Options) -> Result<Self, BrokerError> {
+        let options = Options {
+            lease: options.lease.max(Duration::from_millis(100)),
+            block: options
+                .block
+                .clamp(Duration::from_millis(1), Duration::from_secs(1)),
+            ..options
+        };
+        let endpoint = Endpoint::new(&options.url, options.connect, options.answer)?;
+        let troubles = Arc::new(Troubles::default());
+        let first = troubles.part();
+        first.trouble("redis: not connected yet");
+        let data = Arc::new(Link::new(endpoint.clone(), troubles.part()));
+        let control = Arc::new(Link::new(endpoint.clone(), troubles.part()));
+        let closing = CancellationToken::new();
+        let probing = closing.child_token();
+        tokio::spawn(probing.clone().run_until_cancelled_owned(probe(
+            Arc::clone(&data),
+            first,
+            Backoff::new(options.backoff.0, options.backoff.1),
+        )));
+        Ok(Self {
+            options: Arc::new(options),
+            endpoint,
+            troubles,
+            data,
+            control,
+            scripts: Arc::new(Scripts::new()),
+            counters: Arc::default(),
+            closing,
+            leases: TaskTracker::new(),
+            _probe: probing.drop_guard(),
+        })
+    }
+
+    /// Entries that were trimmed or deleted while they were pending, since the broker was opened.
+    pub fn trimmed(&self) -> u64 {
+        self.counters.trimmed.load(Atomic::Relaxed)
+    }
+
+    fn start(&self, spec: &SubscriptionSpec, inbox: Arc<Inbox>) -> Subscribed {
+        let sub = Arc::new(Subscription::new(
+            Arc::clone(&self.options),
+            spec,
+            Arc::clone(&self.scripts),
+            Arc::clone(&self.data),
+            Arc::clone(&self.control),
+            Arc::clone(&self.counters),
+        ));
+        let living = self.closing.child_token();
+        self.leases
+            .spawn(lease::keep(Arc::clone(&sub), living.clone()));
+        let lease_guard = Arc::new(living.drop_guard());
+
+        let reading = self.closing.child_token();
+        let (asks, asked) = mpsc::channel(1);
+        let (fresh_in, fresh) = mpsc::channel(1);
+        let (again_in, again) = mpsc::channel(2);
+        let (orders_in, orders) = mpsc::channel(1);
+        let (caught_up_in, caught_up) = watch::channel(false);
+        let recovery = Recovery {
+            sub: Arc::clone(&sub),
+            again: again_in,
+            orders,
+            caught_up: caught_up_in,
+        };
+        let reader = Reader {
+            sub: Arc::clone(&sub),
+            endpoint: self.endpoint.clone(),
+            part: self.troubles.part(),
+            asks: asked,
+            fresh: fresh_in,
+            orders: orders_in,
+            caught_up,
+        };
+        tokio::spawn(reading.clone().run_until_cancelled_owned(recovery.run()));
+        tokio::spawn(reading.clone().run_until_cancelled_owned(reader.run()));
+        Subscribed {
+            source: Box::new(RedisSource {
+                sub: Arc::clone(&sub),
+                inbox,
+                asks,
+                asked: false,
+                fresh,
+                again,
+                ready: std::collections::VecDeque::new(),
+                reading: reading.clone(),
+                _reading: reading.drop_guard(),
+                _lease: Arc::clone(&lease_guard),
+            }),
+            settler: Box::new(RedisSettler {
+                sub,
+                _lease: lease_guard,
+            }),
+        }
+    }
+}
+
+/// Keeps the shared connection in use, so that health is known also where nothing is published.
+async fn probe(link: Arc<Link>, first: Part, mut backoff: Backoff) {
+    let mut first = Some(first);
+    loop {
+        match link.query(&redis::cmd("PING")).await {
+            Ok(_) => {
+                first = None;
+                backoff.reset();
+                tokio::time::sleep(PROBE).await;
+            }
+            Err(e) => {
+                if let Some(first) = &first {
+                    first.trouble(&link.error(&e).to_string());
+                }
+                backoff.wait().await;
+            }
+        }
+    }
+}
+
+impl Broker for RedisBroker {
+    fn name(&self) -> &str {
+        &self.options.name
+    }
+
+    fn system(&self) -> &'static str {
+        "redis"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            redelivers: true,
+            orders: Ordering::None,
+            delays: true,
+            counts_deliveries: true,
+            keeps_attempts: true,
+            native_dead_letter: false,
+            atomic: true,
+            patience: None,
+        }
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        spec: SubscriptionSpec,
+        inbox: Arc<Inbox>,
+    ) -> BoxFuture<'a, Result<Subscribed, BrokerError>> {
+        Box::pin(async move {
+            if spec.ordered {
+                return Err(BrokerError::Refused(format!(
+                    "subscription {}: a Redis consumer group promises no order; use `order: none`",
+                    spec.name
+                )));
+            }
+            Ok(self.start(&spec, inbox))
+        })
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        Arc::new(publisher::RedisPublisher {
+            link: Arc::clone(&self.data),
+        })
+    }
+
+    fn health(&self) -> Health {
+        self.troubles.health()
+    }
+
+    fn lag<'a>(&'a self, spec: &'a SubscriptionSpec) -> BoxFuture<'a, Result<Lag, BrokerError>> {
+        Box::pin(async move {
+            let retry = retry_stream(&spec.name, &spec.plugin);
+            let main = lag::of(&self.control, &self.scripts, &spec.address, &spec.group).await?;
+            let again = lag::of(&self.control, &self.scripts, &retry, &spec.group).await?;
+            Ok(Lag {
+                waiting: main.waiting + again.waiting,
+                pending: main.pending + again.pending,
+            })
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.closing.cancel();
+            self.leases.close();
+            self.leases.wait().await;
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! Publishing: pipelined XADDs on the shared connection, one answer each.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::future::BoxFuture;
+use redis::{Cmd, Value};
+
+use super::connection::{Link, breaks};
+use super::wire;
+use crate::commit::Publication;
+use crate::ports::{PublishError, Publisher};
+
+/// Commands per pipeline.
+const BATCH: usize = 256;
+/// Bytes per pipeline; one message may exceed it.
+const BYTES: usize = 4 << 20;
+/// What a server takes as one value unless told otherwise (`proto-max-bulk-len`).
+const VALUE: usize = 512 << 20;
+
+/// One output, ready to be written.
+pub(super) struct Xadd<'a> {
+    pub(super) stream: &'a str,
+    max_len: Option<u64>,
+    fields: Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>,
+    /// Of names and values.
+    pub(super) bytes: usize,
+}
+
+impl<'a> Xadd<'a> {
+    pub(super) fn new(publication: &'a Publication) -> Result<Self, PublishError> {
+        let out = &publication.message;
+        if out.delay_ms.is_some_and(|d| d > 0) {
+            return Err(PublishError::Message(
+                "a Redis stream cannot hold a message back: publish it without a delay, \
+                 or to a broker that can"
+                    .into(),
+            ));
+        }
+        let field = publication
+            .destination
+            .payload_field
+            .as_deref()
+            .unwrap_or(wire::PAYLOAD);
+        let mut fields = wire::write(out, field, now_ms());
+        if fields.is_empty() {
+            // A stream entry has at least one field.
+            fields.push((Cow::Borrowed(field.as_bytes()), Cow::Borrowed(b"")));
+        }
+        if let Some(size) = fields.iter().map(|(n, v)| n.len().max(v.len())).max()
+            && size > VALUE
+        {
+            return Err(PublishError::Message(format!(
+                "a value of {size} bytes is more than Redis takes ({VALUE})"
+            )));
+        }
+        Ok(Self {
+            stream: publication.address(),
+            max_len: publication.destination.max_len,
+            bytes: fields.iter().map(|(n, v)| n.len() + v.len()).sum(),
+            fields,
+        })
+    }
+
+    /// How many arguments [`write`](Self::write) adds.
+    pub(super) fn args(&self) -> usize {
+        1 + 2 * self.fields.len() + if self.max_len.is_some() { 3 } else { 0 }
+    }
+
+    /// What follows the key in an XADD.
+    pub(super) fn write(&self, cmd: &mut Cmd) {
+        if let Some(max_len) = self.max_len {
+            cmd.arg("MAXLEN").arg("~").arg(max_len);
+        }
+        cmd.arg("*");
+        for (name, value) in &self.fields {
+            cmd.arg(&name[..]).arg(&value[..]);
+        }
+    }
+
+    fn command(&self) -> Cmd {
+        let mut cmd = Cmd::with_capacity(2 + self.args(), self.bytes + self.stream.len() + 16);
+        cmd.arg("XADD").arg(self.stream);
+        self.write(&mut cmd);
+        cmd
+    }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Publishes in order.
+pub(super) async fn send(link: &Link, outputs: &[Xadd<'_>]) -> Vec<Result<(), PublishError>> {
+    let mut results = Vec::with_capacity(outputs.len());
+    while results.len() < outputs.len() {
+        let mut pipe = redis::pipe();
+        pipe.ignore_errors();
+        let mut bytes = 0;
+        for output in &outputs[results.len()..] {
+            if pipe.len() == BATCH || (bytes > 0 && bytes + output.bytes > BYTES) {
+                break;
+            }
+            bytes += output.bytes;
+            pipe.add_command(output.command());
+        }
+        let count = pipe.len();
+        match link.pipeline(&pipe).await {
+            Ok(answers) => results.extend(answers.into_iter().map(one)),
+            Err(e) => {
+                let text = link.error(&e).to_string();
+                // Whether the server has them is unknown: they keep their ids and are sent again.
+                results.extend((0..count).map(|_| Err(PublishError::Destination(text.clone()))));
+                if breaks(&e) {
+                    let rest = outputs.len() - results.len();
+                    results.extend((0..rest).map(|_| Err(PublishError::Destination(text.clone()))));
+                }
+            }
+        }
+    }
+    results
+}
+
+fn one(answer: Value) -> Result<(), PublishError> {
+    match answer {
+        Value::ServerError(e) => Err(PublishError::Destination(format!(
+            "redis: {}",
+            redis::RedisError::from(e)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+pub(super) struct RedisPublisher {
+    pub(super) link: Arc<Link>,
+}
+
+impl Publisher for RedisPublisher {
+    fn publish<'a>(
+        &'a self,
+        batch: &'a [&'a Publication],
+    ) -> BoxFuture<'a, Vec<Result<(), PublishError>>> {
+        Box::pin(async move {
+            let mut results: Vec<Result<(), PublishError>> = Vec::with_capacity(batch.len());
+            let mut outputs = Vec::with_capacity(batch.len());
+            for publication in batch {
+                match Xadd::new(publication) {
+                    Ok(output) => {
+                        outputs.push((results.len(), output));
+                        results.push(Ok(()));
+                    }
+                    Err(e) => results.push(Err(e)),
+                }
+            }
+            let (places, outputs): (Vec<_>, Vec<_>) = outputs.into_iter().unzip();
+            for (place, sent) in places.into_iter().zip(send(&self.link, &outputs).await) {
+                results[place] = sent;
+            }
+            results
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! The server-side scripts: one round trip each, atomic, and by hash after the first use.
+//!
+//! A script decides by the same look at the data that it acts on; that is what fences a stale owner. The source text
+//! travels only when the server does not know the hash (after a restart or SCRIPT FLUSH).
+
+use redis::{Cmd, RedisError, Value};
+
+use super::connection::{Link, is_code};
+
+/// One script and its hash.
+pub(super) struct Script {
+    text: &'static str,
+    hash: String,
+}
+
+/// All of them, hashed once per broker.
+pub(super) struct Scripts {
+    /// Settles a batch, with outputs.
+    pub(super) settle: Script,
+    /// Registers, renews and closes a host.
+    pub(super) lease: Script,
+    /// Takes over what a dead host left.
+    pub(super) take: Script,
+    /// Forgets a dead host that has nothing left.
+    pub(super) forget: Script,
+    /// Reads entries again, by id.
+    pub(super) load: Script,
+    /// Moves one entry from a stream to another.
+    pub(super) redrive: Script,
+    /// Counts what a group has not read.
+    pub(super) unread: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        let script = |text| Script {
+            text,
+            hash: redis::Script::new(text).get_hash().to_owned(),
+        };
+        Self {
+            settle: script(include_str!("settle.lua")),
+            lease: script(include_str!("lease.lua")),
+            take: script(include_str!("take.lua")),
+            forget: script(include_str!("forget.lua")),
+            load: script(include_str!("load.lua")),
+            redrive: script(include_str!("redrive.lua")),
+            unread: script(include_str!("unread.lua")),
+        }
+    }
+}
+
+impl Script {
+    /// A call with these keys; the caller adds the arguments.
+    pub(super) fn call(&self, keys: &[&str]) -> Cmd {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(self.hash.as_str()).arg(keys.len()).arg(keys);
+        cmd
+    }
+
+    /// Carries out a [`call`](Self::call).
+    pub(super) async fn run(&self, link: &Link, call: &Cmd) -> Result<Value, RedisError> {
+        match link.query(call).await {
+            Err(e) if is_code(&e, "NOSCRIPT") => {
+                let mut load = redis::cmd("SCRIPT");
+                load.arg("LOAD").arg(self.text);
+                link.query(&load).await?;
+                link.query(call).await
+            }
+            answer => answer,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+-- KEYS: stream, hosts, attempts, destination…; ARGV: group, me, how many, lowest id, highest id, then per commit
+--   id, 'a' (accept) | 'd' (accept, drop its record) | 'r' attempts after-ms (release), outputs,
+--   and per output: index of its key, number of arguments, the arguments of XADD.
+-- Answers what did not happen: rows of { commit, 'F' } fenced, { commit, 'P', output, error } not published,
+-- { commit, 'S', error } not settled; or the status FENCED for all of them. An empty answer: all done.
+local stream, hosts, records = KEYS[1], KEYS[2], KEYS[3]
+local group, me, many = ARGV[1], ARGV[2], tonumber(ARGV[3])
+if redis.call('HGET', hosts, me) ~= 'live' then
+  return redis.status_reply('FENCED')
+end
+-- One look at the whole range finds them all while they complete nearly in order; what it misses is asked singly.
+local mine = {}
+local rows = redis.pcall('XPENDING', stream, group, ARGV[4], ARGV[5], many + 32, me)
+if rows.err then
+  return redis.status_reply('FENCED')
+end
+for i = 1, #rows do
+  mine[rows[i][1]] = true
+end
+local function undo(added)
+  for k = #added, 1, -1 do
+    redis.pcall('XDEL', added[k][1], added[k][2])
+  end
+end
+local bad, acks, owners, all = {}, {}, {}, {}
+local drops, records_set, releases = {}, {}, {}
+local time
+local i = 6
+for c = 1, many do
+  local id, verb = ARGV[i], ARGV[i + 1]
+  i = i + 2
+  local attempts, after
+  if verb == 'r' then
+    attempts, after = ARGV[i], tonumber(ARGV[i + 1])
+    i = i + 2
+  end
+  local outputs = tonumber(ARGV[i])
+  i = i + 1
+  local ours = mine[id] or #redis.call('XPENDING', stream, group, id, id, 1, me) == 1
+  local added, refused = {}, not ours
+  if not ours then
+    bad[#bad + 1] = { c, 'F' }
+  end
+  for p = 1, outputs do
+    local key, count = KEYS[tonumber(ARGV[i])], tonumber(ARGV[i + 1])
+    if not refused then
+      local answer = redis.pcall('XADD', key, unpack(ARGV, i + 2, i + 1 + count))
+      if type(answer) == 'table' then
+        -- Completely or not at all: nobody reads in between, a script is one step.
+        undo(added)
+        added, refused = {}, true
+        bad[#bad + 1] = { c, 'P', p, answer.err or 'no answer' }
+      else
+        added[#added + 1] = { key, answer }
+      end
+    end
+    i = i + 2 + count
+  end
+  if not refused then
+    for k = 1, #added do
+      all[#all + 1] = added[k]
+    end
+    if verb == 'r' then
+      if not time then
+        time = redis.call('TIME')
+        time = time[1] * 1000 + math.floor(time[2] / 1000)
+      end
+      releases[#releases + 1] = { c, id, attempts .. ' ' .. string.format('%.0f', time + after) }
+    else
+      acks[#acks + 1] = id
+      owners[#owners + 1] = c
+      if verb == 'd' then
+        drops[#drops + 1] = id
+      end
+    end
+  end
+end
+if #acks > 0 then
+  local answer = redis.pcall('XACK', stream, group, unpack(acks))
+  if type(answer) == 'table' then
+    undo(all)
+    for k = 1, #owners do
+      bad[#bad + 1] = { owners[k], 'S', answer.err or 'no answer' }
+    end
+    for k = 1, #releases do
+      bad[#bad + 1] = { releases[k][1], 'S', answer.err or 'no answer' }
+    end
+    drops, releases = {}, {}
+  end
+end
+if #drops > 0 then
+  redis.pcall('HDEL', records, unpack(drops))
+end
+for k = 1, #releases do
+  local release = releases[k]
+  local answer = redis.pcall('HSET', records, release[2], release[3])
+  if type(answer) == 'table' then
+    bad[#bad + 1] = { release[1], 'S', answer.err or 'no answer' }
+  end
+end
+return bad

@@ -1,0 +1,141 @@
+//! A TCP proxy that can do what networks do: cut connections, swallow everything, be slow, and heal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// What happens to bytes, in both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Forward,
+    /// Held back, connections stay open: nobody hears anything. What was held flows when healed.
+    BlackHole,
+    /// Every piece is this late.
+    Delay(Duration),
+    /// New connections are closed at once.
+    Refuse,
+}
+
+/// One proxy to one port. Ends when dropped.
+pub struct Proxy {
+    port: u16,
+    mode: Arc<watch::Sender<Mode>>,
+    /// Cancelled to cut what is open; then replaced.
+    open: Arc<watch::Sender<CancellationToken>>,
+    _end: DropGuard,
+}
+
+impl Proxy {
+    /// Forwards from a free port to `to`, both at 127.0.0.1.
+    pub async fn start(to: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        let end = CancellationToken::new();
+        let mode = Arc::new(watch::Sender::new(Mode::Forward));
+        let open = Arc::new(watch::Sender::new(end.child_token()));
+        tokio::spawn(end.clone().run_until_cancelled_owned(accept(
+            listener,
+            to,
+            Arc::clone(&mode),
+            Arc::clone(&open),
+        )));
+        Self {
+            port,
+            mode,
+            open,
+            _end: end.drop_guard(),
+        }
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Closes every open connection; new ones are forwarded.
+    pub fn cut(&self) {
+        self.open
+            .send_replace(CancellationToken::new())
+            .cancel();
+    }
+
+    /// Closes every open connection and, until healed, every new one.
+    pub fn refuse(&self) {
+        self.mode.send_replace(Mode::Refuse);
+        self.cut();
+    }
+
+    /// Lets nothing through and closes nothing.
+    pub fn black_hole(&self) {
+        self.mode.send_replace(Mode::BlackHole);
+    }
+
+    /// Makes every piece of data late by `by`.
+    pub fn delay(&self, by: Duration) {
+        self.mode.send_replace(Mode::Delay(by));
+    }
+
+    /// Forwards again.
+    pub fn heal(&self) {
+        self.mode.send_replace(Mode::Forward);
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    to: u16,
+    mode: Arc<watch::Sender<Mode>>,
+    open: Arc<watch::Sender<CancellationToken>>,
+) {
+    while let Ok((client, _)) = listener.accept().await {
+        if *mode.borrow() == Mode::Refuse {
+            continue;
+        }
+        let token = open.borrow().clone();
+        let mode = mode.subscribe();
+        tokio::spawn(async move {
+            token.run_until_cancelled(join(client, to, mode)).await;
+        });
+    }
+}
+
+async fn join(client: TcpStream, to: u16, mut mode: watch::Receiver<Mode>) {
+    if mode.wait_for(|m| *m != Mode::BlackHole).await.is_err() {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else {
+        return;
+    };
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        () = pump(from_client, to_server, mode.clone()) => {}
+        () = pump(from_server, to_client, mode) => {}
+    }
+}
+
+async fn pump(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    mut mode: watch::Receiver<Mode>,
+) {
+    let mut piece = vec![0; 64 * 1024];
+    while let Ok(n) = from.read(&mut piece).await {
+        if n == 0 {
+            return;
+        }
+        let Ok(now) = mode.wait_for(|m| *m != Mode::BlackHole).await.map(|m| *m) else {
+            return;
+        };
+        if let Mode::Delay(by) = now {
+            tokio::time::sleep(by).await;
+        }
+        if to.write_all(&piece[..n]).await.is_err() {
+            return;
+        }
+    }
+}
