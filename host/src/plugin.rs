@@ -10,30 +10,38 @@ mod budget;
 mod call;
 mod catalog;
 mod clock;
+mod compile;
 mod component;
 mod context;
 mod contract;
 mod engine;
 mod fault;
 mod handle;
+mod inspect;
 mod instance;
 mod limits;
 mod logs;
 mod outputs;
 mod plugin_parts;
+mod reload;
 mod runtime;
 pub mod settings;
+mod store;
 mod swap_space;
 mod ticker;
 mod turns;
 mod version;
 
-pub use catalog::Catalog;
-pub use component::{Import, Need, Surface};
+pub use catalog::{Catalog, Swapped};
+pub use compile::{COMMAND as COMPILE_COMMAND, compile_main};
+pub use component::{Import, Need};
 pub use engine::{Engine, EngineSettings};
 pub use handle::{PluginHandle, Status, VersionStatus};
+pub use inspect::{Inspection, inspect};
+pub use reload::Watcher;
 pub use runtime::GuestRuntime;
 pub use settings::Settings;
+pub use store::{CodeStore, Compiler};
 
 /// Why a component or the engine is refused.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +99,20 @@ pub enum Error {
     /// It cannot be linked although its imports have the right names.
     #[error("the component cannot be linked: {0}")]
     Link(String),
+    /// The folder of compiled code cannot be used.
+    #[error("the folder {path} cannot hold compiled code: {reason}", path = .path.display())]
+    Store {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// There is no such plugin.
+    #[error("there is no plugin `{0}`")]
+    NoPlugin(String),
+    /// The host is stopping.
+    #[error("the host is stopping")]
+    Stopping,
     /// It does not start within its limits.
     #[error("the component does not start: {0}")]
     Probe(String),

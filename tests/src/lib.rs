@@ -1,4 +1,5 @@
-//! What the suites share: servers they start themselves, and a network they can break.
+//! What the suites share: servers they start themselves, a network they can break, and the guests they run.
 
+pub mod guests;
 pub mod proxy;
 pub mod redis_server;

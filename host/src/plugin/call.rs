@@ -78,6 +78,9 @@ impl Progress {
                 timer = None;
                 return Poll::Pending;
             };
+            if left.is_zero() {
+                return Poll::Ready(Err(Stopped));
+            }
             // A guest that goes from one host call to the next keeps its timer moving.
             let timer = match &mut timer {
                 Some(timer) => timer,

@@ -1,14 +1,14 @@
 //! The plugins by name, and how a version gets into one of them.
 //!
 //! A version is read once, hashed, compiled, linked, checked against the grants and probed beside the one in use, then
-//! swapped in in one step. A bad one changes nothing.
+//! swapped in in one step. A bad one changes nothing. All of it runs on the guest runtime, wherever it is asked for.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 use wasmtime::component::Component;
 
 use super::Error;
@@ -16,13 +16,27 @@ use super::component::{check_bytes, prepare};
 use super::engine::Engine;
 use super::handle::PluginHandle;
 use super::instance::Instance;
-use super::settings::Settings;
+use super::reload::Stamp;
+use super::runtime::GuestRuntime;
+use super::settings::{OnComponentError, Settings};
+use super::store::{CodeStore, Source};
 use super::version::Version;
 use crate::telemetry::Metrics;
+
+/// What a reload did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swapped {
+    /// New calls run on this digest now.
+    To(Arc<str>),
+    /// The file holds what already runs.
+    Unchanged(Arc<str>),
+}
 
 /// Every plugin of this host.
 pub struct Catalog {
     engine: Arc<Engine>,
+    runtime: Handle,
+    store: Arc<CodeStore>,
     metrics: Arc<Metrics>,
     /// Written when a plugin is added, at start.
     plugins: RwLock<BTreeMap<Arc<str>, Arc<PluginHandle>>>,
@@ -30,23 +44,62 @@ pub struct Catalog {
 
 impl Catalog {
     /// An empty catalogue.
-    pub fn new(engine: &Arc<Engine>, metrics: &Arc<Metrics>) -> Arc<Self> {
+    pub fn new(runtime: &GuestRuntime, store: &Arc<CodeStore>, metrics: &Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
-            engine: Arc::clone(engine),
+            engine: Arc::clone(runtime.engine()),
+            runtime: runtime.handle().clone(),
+            store: Arc::clone(store),
             metrics: Arc::clone(metrics),
             plugins: RwLock::new(BTreeMap::new()),
         })
     }
 
-    /// Adds a plugin and loads its component. Must run on the guest runtime.
-    pub async fn add(&self, settings: Settings) -> Result<Arc<PluginHandle>, Error> {
+    /// Adds a plugin and loads its component.
+    ///
+    /// # Errors
+    ///
+    /// Where the component is refused and the plugin's `on_component_error` leaves it at that.
+    pub async fn add(self: &Arc<Self>, settings: Settings) -> Result<Arc<PluginHandle>, Error> {
         let metrics = self.metrics.plugin(&settings.name);
-        let path = settings.component.clone();
         let plugin = PluginHandle::new(&self.engine, settings, metrics);
-        self.load(&plugin, &path).await?;
+        let path = plugin.settings().component.clone();
+        if let Err(error) = self.swap_plugin(&plugin, path).await {
+            self.without_component(&plugin, error).await?;
+        }
         let name = Arc::clone(&plugin.settings().name);
         self.plugins.write().insert(name, Arc::clone(&plugin));
         Ok(plugin)
+    }
+
+    /// Does what the plugin's configuration says where its component is refused.
+    async fn without_component(
+        self: &Arc<Self>,
+        plugin: &Arc<PluginHandle>,
+        error: Error,
+    ) -> Result<(), Error> {
+        let name = &*plugin.settings().name;
+        match plugin.settings().on_component_error {
+            OnComponentError::Refuse => Err(error),
+            OnComponentError::Skip => {
+                tracing::error!(plugin = name, %error, "the plugin has no version: its messages wait");
+                Ok(())
+            }
+            OnComponentError::LastGood => {
+                let Some(digest) = self.store.last_good(name) else {
+                    return Err(error);
+                };
+                tracing::error!(plugin = name, %error, version = &*digest, "the last version that worked is used");
+                let this = Arc::clone(self);
+                let plugin = Arc::clone(plugin);
+                self.on_guests(async move {
+                    let component = this.store.cached(this.engine.wasmtime(), &digest).await;
+                    let component = component.ok_or(error)?;
+                    let path = plugin.settings().component.clone();
+                    this.install(&plugin, &component, (digest, path, None)).await
+                })
+                .await
+            }
+        }
     }
 
     /// The plugin of that name.
@@ -54,28 +107,119 @@ impl Catalog {
         self.plugins.read().get(name).cloned()
     }
 
-    async fn load(&self, plugin: &PluginHandle, path: &Path) -> Result<(), Error> {
-        let read = |error| Error::Read {
-            path: path.to_owned(),
-            error,
+    /// All plugins, by name.
+    pub fn all(&self) -> Vec<Arc<PluginHandle>> {
+        self.plugins.read().values().cloned().collect()
+    }
+
+    /// Loads `path` into the plugin, or its configured file again. A version that is refused changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why the version was refused; the same is logged and counted.
+    pub async fn swap(self: &Arc<Self>, name: &str, path: Option<PathBuf>) -> Result<Swapped, Error> {
+        let plugin = self.get(name).ok_or_else(|| Error::NoPlugin(name.into()))?;
+        let path = path.unwrap_or_else(|| plugin.settings().component.clone());
+        self.swap_plugin(&plugin, path).await
+    }
+
+    /// Loads the file of every plugin again, whether it looks changed or not. What is refused is logged and counted.
+    pub async fn reload_all(self: &Arc<Self>) {
+        for plugin in self.all() {
+            let path = plugin.settings().component.clone();
+            // Logged and counted where it happened.
+            let _refused = self.swap_plugin(&plugin, path).await.is_err();
+        }
+    }
+
+    async fn swap_plugin(
+        self: &Arc<Self>,
+        plugin: &Arc<PluginHandle>,
+        path: PathBuf,
+    ) -> Result<Swapped, Error> {
+        // One version at a time: the last file asked for is the one that stays.
+        let _turn = plugin.swapping.lock().await;
+        let this = Arc::clone(self);
+        let to = Arc::clone(plugin);
+        let result = {
+            let path = path.clone();
+            self.on_guests(async move { this.load(&to, path).await }).await
         };
-        let path = tokio::fs::canonicalize(path).await.map_err(read)?;
-        let bytes = tokio::fs::read(&path).await.map_err(read)?;
-        check_bytes(&bytes)?;
-        let digest: Arc<str> = format!("sha256:{:x}", Sha256::digest(&bytes)).into();
-        let component = Component::new(self.engine.wasmtime(), &bytes)
-            .map_err(|error| Error::Compile(format!("{error:#}")))?;
-        let config = plugin.settings().config.is_some();
-        let prepared = prepare(&self.engine, &component, config)?;
-        let version = Version::new(digest, path, prepared);
-        let probe = Box::pin(Instance::create(
-            &self.engine,
-            &plugin.parts.without_grants(),
-            &version,
-        ))
-        .await;
-        probe.map_err(|fault| Error::Probe(fault.message))?;
+        let name = &*plugin.settings().name;
+        let metrics = &plugin.parts.metrics;
+        match &result {
+            Ok(Swapped::To(version)) => {
+                metrics.swapped.inc();
+                tracing::info!(plugin = name, version = &**version, path = %path.display(), "version loaded");
+            }
+            Ok(Swapped::Unchanged(_)) => {}
+            Err(error) => {
+                metrics.swaps_refused.inc();
+                tracing::error!(plugin = name, path = %path.display(), %error, "version refused, nothing changed");
+            }
+        }
+        result
+    }
+
+    async fn on_guests<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let done = self.runtime.spawn(work).await;
+        done.unwrap_or(Err(Error::Stopping))
+    }
+
+    async fn load(&self, plugin: &PluginHandle, path: PathBuf) -> Result<Swapped, Error> {
+        let source = read(path).await?;
+        check_bytes(&source.bytes)?;
+        if let Some(wanted) = &plugin.settings().digest
+            && **wanted != *source.digest
+        {
+            return Err(Error::Digest {
+                wanted: wanted.clone(),
+                found: source.digest.to_string(),
+            });
+        }
+        if plugin.current().is_some_and(|version| version.digest == source.digest) {
+            return Ok(Swapped::Unchanged(source.digest));
+        }
+        let component = self.store.component(self.engine.wasmtime(), &source).await?;
+        let digest = Arc::clone(&source.digest);
+        let from = (source.digest, source.path, source.stamp);
+        self.install(plugin, &component, from).await?;
+        if let Err(error) = self.store.remember(&plugin.settings().name, &digest) {
+            tracing::warn!(plugin = &*plugin.settings().name, %error, "the version cannot be noted as the last good one");
+        }
+        Ok(Swapped::To(digest))
+    }
+
+    /// Links, checks and probes, then swaps in.
+    async fn install(
+        &self,
+        plugin: &PluginHandle,
+        component: &Component,
+        (digest, path, stamp): (Arc<str>, PathBuf, Option<Stamp>),
+    ) -> Result<(), Error> {
+        let config = !plugin.settings().config.is_empty();
+        let prepared = prepare(&self.engine, component, config)?;
+        let version = Version::new(digest, path, stamp, prepared);
+        // With the limits of the plugin and none of its grants; dropped at once.
+        let probe = plugin.parts.without_grants();
+        Box::pin(Instance::create(&self.engine, &probe, &version))
+            .await
+            .map_err(|fault| Error::Probe(fault.message))?;
         plugin.install(version);
         Ok(())
     }
+}
+
+async fn read(path: PathBuf) -> Result<Source, Error> {
+    let reading = path.clone();
+    let done = tokio::task::spawn_blocking(move || Source::read(&reading)).await;
+    done.unwrap_or_else(|error| {
+        Err(Error::Read {
+            path,
+            error: std::io::Error::other(error),
+        })
+    })
 }

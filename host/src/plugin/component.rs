@@ -87,12 +87,9 @@ impl Import {
 }
 
 /// What a component exports and imports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Surface {
-    /// Names of all exports.
-    pub exports: Vec<String>,
-    /// All imports.
-    pub imports: Vec<Import>,
+pub(super) struct Surface {
+    pub(super) exports: Vec<String>,
+    pub(super) imports: Vec<Import>,
 }
 
 impl Surface {
@@ -102,6 +99,25 @@ impl Surface {
         Self {
             exports: ty.exports(engine).map(|(name, _)| name.to_owned()).collect(),
             imports: ty.imports(engine).map(|(name, _)| Import::new(name)).collect(),
+        }
+    }
+
+    /// Refuses all imports at once that are not given.
+    pub(super) fn check_imports(&self, config: bool) -> Result<(), Error> {
+        let refused: Vec<_> = self
+            .imports
+            .iter()
+            .filter(|import| match import.need {
+                Need::Nothing => false,
+                Need::Config => !config,
+                Need::Unsupported => true,
+            })
+            .map(Import::refusal)
+            .collect();
+        if refused.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Imports(refused))
         }
     }
 }
@@ -129,19 +145,7 @@ pub(super) fn prepare(
 ) -> Result<Prepared, Error> {
     let surface = Surface::of(component);
     check_exports(component, &surface)?;
-    let refused: Vec<_> = surface
-        .imports
-        .iter()
-        .filter(|import| match import.need {
-            Need::Nothing => false,
-            Need::Config => !config,
-            Need::Unsupported => true,
-        })
-        .map(Import::refusal)
-        .collect();
-    if !refused.is_empty() {
-        return Err(Error::Imports(refused));
-    }
+    surface.check_imports(config)?;
     let linker = if config {
         &engine.linkers.config
     } else {
@@ -156,7 +160,7 @@ pub(super) fn prepare(
         .map_err(|error| Error::Link(format!("{error:#}")))
 }
 
-fn check_exports(component: &Component, surface: &Surface) -> Result<(), Error> {
+pub(super) fn check_exports(component: &Component, surface: &Surface) -> Result<(), Error> {
     let engine = component.engine();
     let ty = component.component_type();
     let Some(export) = ty.get_export(engine, v1::HANDLER) else {

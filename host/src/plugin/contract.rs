@@ -10,7 +10,7 @@ use crate::handler::{AttemptInfo, Outcome};
 use crate::message::Message;
 
 use super::context::Context;
-use super::settings::Headers;
+use super::settings::HeaderSelection;
 
 /// The package every version belongs to.
 pub(super) const PACKAGE: &str = "wharf:messaging/";
@@ -21,7 +21,7 @@ pub(super) struct CallInfo<'a> {
     pub(super) attempt: AttemptInfo,
     pub(super) time_left_ms: u32,
     pub(super) origin: bool,
-    pub(super) headers: &'a Headers,
+    pub(super) headers: &'a HeaderSelection,
 }
 
 /// A component linked against its version of the contract, ready to be instantiated.

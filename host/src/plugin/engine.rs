@@ -104,9 +104,9 @@ impl Engine {
         }))
     }
 
-    /// An engine that only compiles: same code, no pool worth mentioning.
+    /// An engine that only compiles: the same code, and no address space reserved.
     pub(super) fn compiler() -> Result<wasmtime::Engine, Error> {
-        wasmtime::Engine::new(&config(FEWEST, 64 << 10)).map_err(|e| Error::Engine(e.to_string()))
+        wasmtime::Engine::new(&code_config()).map_err(|e| Error::Engine(format!("{e:#}")))
     }
 
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -181,7 +181,19 @@ impl Linkers {
     }
 }
 
-/// Everything that shapes compiled code must not depend on the arguments: the compiler runs in another process.
+/// What shapes compiled code. The pool does not, so the compiler does without it.
+fn code_config() -> Config {
+    let mut config = Config::new();
+    config
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .consume_fuel(false)
+        .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable)
+        .max_wasm_stack(GUEST_STACK)
+        .async_stack_size(ASYNC_STACK);
+    config
+}
+
 fn config(places: u32, max_memory: u64) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     // Two memories per component: some JavaScript engines have them. Core instances and tables are counted in sum,
@@ -203,14 +215,7 @@ fn config(places: u32, max_memory: u64) -> Config {
         pool.pagemap_scan(Enabled::Auto)
             .linear_memory_keep_resident(KEEP_RESIDENT);
     }
-    let mut config = Config::new();
-    config
-        .concurrency_support(false)
-        .epoch_interruption(true)
-        .consume_fuel(false)
-        .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable)
-        .max_wasm_stack(GUEST_STACK)
-        .async_stack_size(ASYNC_STACK)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    let mut config = code_config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }

@@ -56,6 +56,8 @@ pub struct PluginHandle {
     version: ArcSwapOption<Version>,
     /// One permit per call that runs, as many as there may be instances. Waiters are served in order.
     calls: Semaphore,
+    /// Held while a version is loaded, so that they are swapped in in the order they were asked for.
+    pub(super) swapping: tokio::sync::Mutex<()>,
 }
 
 impl PluginHandle {
@@ -70,6 +72,7 @@ impl PluginHandle {
             engine: Arc::clone(engine),
             version: ArcSwapOption::empty(),
             calls,
+            swapping: tokio::sync::Mutex::new(()),
         });
         engine.register(&handle);
         handle

@@ -53,7 +53,7 @@ impl Instance {
         let logs = Logs::new(
             Arc::clone(&parts.settings.name),
             Arc::clone(&version.digest),
-            parts.settings.limits.log_bytes,
+            u32::try_from(parts.settings.limits.log.as_u64()).unwrap_or(u32::MAX),
             Arc::clone(&parts.rate),
             Arc::clone(&parts.metrics),
         );
@@ -122,14 +122,14 @@ impl Instance {
 fn store(engine: &Engine, parts: &Parts, logs: &Logs) -> Store<Context> {
     let limits = &parts.settings.limits;
     let limiter = Limiter::new(
-        limits.memory,
+        limits.memory.as_u64(),
         Arc::clone(&engine.budget),
         Arc::clone(&parts.metrics),
     );
     let context = Context::new(logs, Arc::clone(&parts.config), limiter);
     let mut store = Store::new(engine.wasmtime(), context);
     store.limiter(|context| &mut context.limiter);
-    let outputs = usize::try_from(limits.output_bytes).unwrap_or(usize::MAX);
+    let outputs = limits.output.as_usize();
     store.set_hostcall_fuel(outputs.saturating_mul(2).saturating_add(HOSTCALL_ROOM));
     store
 }

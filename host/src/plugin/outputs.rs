@@ -1,6 +1,6 @@
 //! What a guest may have published: checked once, when it returns.
 
-use super::settings::Settings;
+use super::settings::{Settings, allows};
 use crate::handler::{Fault, FaultKind};
 use crate::message::{Message, Outgoing};
 
@@ -23,10 +23,10 @@ pub(super) fn check(
         ));
     }
     let bytes: u64 = outputs.iter().map(|out| size(out) as u64).sum();
-    if bytes > limits.output_bytes {
+    if bytes > limits.output.as_u64() {
         return bad(format!(
             "{bytes} bytes of output, at most {} are allowed",
-            limits.output_bytes
+            limits.output
         ));
     }
     for out in outputs {
@@ -65,7 +65,7 @@ fn destination(settings: &Settings, message: &Message, out: &Outgoing) -> Result
         };
     };
     match &out.topic {
-        Some(topic) if !granted.allows(topic) => denied(format!(
+        Some(topic) if !allows(granted, topic) => denied(format!(
             "destination `{name}` may not be given the topic `{topic}`"
         )),
         _ => Ok(()),

@@ -21,10 +21,10 @@ pub(super) struct Parts {
 
 impl Parts {
     pub(super) fn new(id: PluginId, settings: Settings, metrics: Arc<PluginMetrics>) -> Self {
-        let config = settings.config.clone().unwrap_or_default();
+        let config = settings.config.clone();
         Self {
             id,
-            rate: Rate::new(settings.limits.log_lines_per_second),
+            rate: Rate::new(settings.limits.log_rate),
             metrics,
             config: Arc::new(config.into_iter().collect()),
             settings,

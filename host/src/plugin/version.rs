@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::contract::Prepared;
 use super::instance::Instance;
+use super::reload::Stamp;
 use crate::telemetry::PluginMetrics;
 
 /// A component that was compiled, linked and checked.
@@ -17,6 +18,8 @@ pub(super) struct Version {
     pub(super) digest: Arc<str>,
     /// The file it was read from, links resolved.
     pub(super) path: PathBuf,
+    /// What that file looked like. `None` where the version came from the store alone.
+    pub(super) stamp: Option<Stamp>,
     pub(super) loaded_at: SystemTime,
     pub(super) prepared: Prepared,
     /// Idle instances, the last used on top: the warmest serves first and the rest may expire. `None` once the
@@ -27,10 +30,16 @@ pub(super) struct Version {
 }
 
 impl Version {
-    pub(super) fn new(digest: Arc<str>, path: PathBuf, prepared: Prepared) -> Arc<Self> {
+    pub(super) fn new(
+        digest: Arc<str>,
+        path: PathBuf,
+        stamp: Option<Stamp>,
+        prepared: Prepared,
+    ) -> Arc<Self> {
         Arc::new(Self {
             digest,
             path,
+            stamp,
             loaded_at: SystemTime::now(),
             prepared,
             idle: Mutex::new(Some(Vec::new())),

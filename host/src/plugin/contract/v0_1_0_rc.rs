@@ -10,7 +10,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::shape::{Func, Shape, list, option, record, result, tuple, variant};
-use super::{CallInfo, Context, Headers};
+use super::{CallInfo, Context, HeaderSelection};
 use crate::handler::{Failure, FailureKind, Outcome};
 use crate::message::{Header, Message, Outgoing};
 
@@ -62,10 +62,10 @@ pub(super) async fn handle(
     })
 }
 
-fn passed(headers: &Headers, name: &str) -> bool {
+fn passed(headers: &HeaderSelection, name: &str) -> bool {
     match headers {
-        Headers::All => true,
-        Headers::Named(names) => names.iter().any(|n| n == name),
+        HeaderSelection::All => true,
+        HeaderSelection::Names(names) => names.iter().any(|n| n.eq_ignore_ascii_case(name)),
     }
 }
 
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn named_headers_are_filtered() {
-        let named = Headers::Named(vec!["a".into()]);
-        assert!(passed(&named, "a") && !passed(&named, "A") && passed(&Headers::All, "b"));
+        let named = HeaderSelection::Names(vec!["a".into()]);
+        assert!(passed(&named, "A") && !passed(&named, "b") && passed(&HeaderSelection::All, "b"));
     }
 }
