@@ -1,3 +1,5 @@
 //! The brokers: one adapter per file, each an implementation of [`ports`](crate::ports).
 
 pub mod embedded;
+#[cfg(feature = "redis")]
+pub mod redis;

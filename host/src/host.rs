@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Drained, Subscription};
-use crate::plugin::{Catalog, GuestRuntime};
+use crate::plugin::{Catalog, CodeStore, Compiler, GuestRuntime, Watcher};
 use crate::ports::{Broker, Clock};
 use crate::telemetry::Metrics;
 
@@ -69,6 +69,7 @@ pub struct Host {
     subscriptions: Vec<Subscription>,
     metrics: Arc<Metrics>,
     observer: JoinHandle<()>,
+    watcher: Watcher,
     /// Dropped last: its drop abandons guests that still run.
     guests: GuestRuntime,
 }
@@ -89,15 +90,16 @@ pub struct Views {
 }
 
 impl Host {
-    /// Starts everything. On an error nothing was consumed.
+    /// Starts everything; `compiler` is who turns components into code. On an error nothing was consumed.
     ///
     /// # Errors
     /// See [`Error`]; all unsound components are reported at once.
-    pub async fn start(config: Config) -> Result<Self, Error> {
+    pub async fn start(config: Config, compiler: Compiler) -> Result<Self, Error> {
         let metrics = Metrics::new();
         let guests = GuestRuntime::start(settings::engine(&config))?;
-        let catalog = Catalog::new(guests.engine(), &metrics);
-        open::plugins(&config, &catalog, &guests).await?;
+        let store = CodeStore::open(&config.host.cache, compiler)?;
+        let catalog = Catalog::new(&guests, &store, &metrics);
+        open::plugins(&config, &catalog).await?;
         let brokers = open::brokers(&config).await?;
 
         let in_flight = &config.host.max_in_flight;
@@ -115,11 +117,12 @@ impl Host {
         Ok(Self {
             config,
             brokers,
-            catalog,
             dispatcher,
             subscriptions,
             metrics,
             observer,
+            watcher: Watcher::start(&catalog),
+            catalog,
             guests,
         })
     }
@@ -137,6 +140,7 @@ impl Host {
 
     /// Stops: fetches no more, finishes what is in hand within the drain timeout, releases the rest, closes.
     pub async fn stop(self) -> Drained {
+        drop(self.watcher);
         let drained = self.dispatcher.drain(self.config.host.drain_timeout).await;
         self.observer.abort();
         for (name, broker) in &self.brokers {

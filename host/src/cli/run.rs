@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::admin::Listeners;
 use crate::config::{self, Config};
 use crate::host::Host;
+use crate::plugin::Compiler;
 use crate::shutdown::{Ask, Signals};
 use crate::telemetry::logging;
 
@@ -74,7 +75,14 @@ async fn run(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let host = match Host::start(config.clone()).await {
+    let compiler = match Compiler::this_program() {
+        Ok(compiler) => compiler,
+        Err(error) => {
+            tracing::error!(%error, "cannot find the running program, which compiles components");
+            return ExitCode::FAILURE;
+        }
+    };
+    let host = match Host::start(config.clone(), compiler).await {
         Ok(host) => host,
         Err(error) => {
             tracing::error!("{error}");

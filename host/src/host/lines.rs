@@ -26,7 +26,7 @@ pub(super) async fn start(
     metrics: &Arc<Metrics>,
 ) -> Result<Vec<Subscription>, Error> {
     let mut running = Vec::new();
-    let workers = settings::engine(config).workers;
+    let workers = settings::workers(config);
     // All lines are opened before the first one reads: one that cannot be opened stops the start.
     let mut plugins = Vec::new();
     for (name, plugin) in &config.plugins {

@@ -6,28 +6,24 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use crate::broker::embedded::Embedded;
+#[cfg(feature = "redis")]
+use crate::broker::redis::{Options, RedisBroker};
 use crate::config::{self, Config};
 use crate::host::{Brokers, Error, machine, settings};
-use crate::plugin::{Catalog, GuestRuntime};
+use crate::plugin::{self, Catalog};
 use crate::ports::Broker;
 
 /// Loads every component, as many at once as there are cores. Reports all that cannot run.
-pub(super) async fn plugins(config: &Config, catalog: &Arc<Catalog>, guests: &GuestRuntime) -> Result<(), Error> {
-    let workers = settings::engine(config).workers;
-    let turns = Arc::new(Semaphore::new(machine::cores()));
+pub(super) async fn plugins(config: &Config, catalog: &Arc<Catalog>) -> Result<(), Error> {
+    let cores = u32::try_from(settings::workers(config)).unwrap_or(u32::MAX);
+    let turns = Semaphore::new(machine::cores());
     let loads = config.plugins.iter().map(|(name, plugin)| {
-        let (catalog, turns) = (Arc::clone(catalog), Arc::clone(&turns));
-        let settings = settings::plugin(name, plugin, workers);
-        // On the guests' runtime: loading ends with a probe, which runs guest code.
-        let load = guests.handle().spawn(async move {
-            let _turn = turns.acquire().await;
-            catalog.add(settings).await.map(|_handle| ())
-        });
+        let settings = plugin::Settings::new(name, plugin, cores);
+        let turns = &turns;
         async move {
-            match load.await {
-                Ok(result) => result.map_err(|error| (name.clone(), error)),
-                Err(panic) => Err((name.clone(), crate::plugin::Error::Engine(panic.to_string()))),
-            }
+            let _turn = turns.acquire().await;
+            let added = catalog.add(settings).await;
+            added.map(|_handle| ()).map_err(|error| (name.clone(), error))
         }
     });
     let failed: Vec<_> = join_all(loads).await.into_iter().filter_map(Result::err).collect();
@@ -55,10 +51,21 @@ async fn broker_of(name: &str, broker: &config::Broker) -> Result<Arc<dyn Broker
         }
         #[cfg(feature = "redis")]
         config::Broker::Redis(options) => {
-            let opened = crate::broker::redis::Redis::open(name, options).await.map_err(|e| refused(e.to_string()))?;
+            let opened = RedisBroker::open(redis_options(name, options)).map_err(|e| refused(e.to_string()))?;
             Ok(Arc::new(opened))
         }
         #[cfg(not(feature = "redis"))]
         config::Broker::Redis(_) => Err(refused("this build of wharf has no Redis; build it with `--features redis`".into())),
     }
+}
+
+#[cfg(feature = "redis")]
+fn redis_options(name: &str, redis: &config::Redis) -> Options {
+    let mut options = Options::new(name, redis.url.expose());
+    options.lease = redis.lease;
+    options.connect = redis.connect_timeout;
+    if let Some(host) = &redis.name {
+        options.host.clone_from(host);
+    }
+    options
 }
