@@ -1,0 +1,8 @@
+use wharf_sdk::prelude::*;
+
+#[wharf_sdk::handler]
+fn handle<T>(payload: Json<T>) {
+    drop(payload);
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use wharf_sdk::prelude::*;
+
+#[wharf_sdk::handler]
+fn handle() -> Result<Outgoing> {
+    Outgoing::json("out", &1)
+}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[wharf_sdk::handler]
+struct Handler;
+
+fn main() {}
