@@ -1,4 +1,4 @@
-//! Write [Wharf](https://github.com/wharf) message handlers as plain Rust functions.
+//! Write Wharf message handlers as plain Rust functions.
 //!
 //! A handler takes a message and returns what to publish. The host has already read the message from a
 //! broker; it publishes the outputs, and only when they are confirmed does it settle the message. Nothing

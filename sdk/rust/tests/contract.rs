@@ -1,28 +1,28 @@
 //! The SDK's copy of the contract is the contract.
 
-use std::fs;
+use std::ffi::OsString;
 use std::path::Path;
+use std::{fs, io};
 
 #[test]
-fn the_vendored_contract_is_the_original() {
+fn the_vendored_contract_is_the_original() -> io::Result<()> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let original = here.join("../../wit");
-    let copy = here.join("wit");
-    assert_eq!(names(&original), names(&copy), "copy wit/ to sdk/rust/wit/");
-    for name in names(&original) {
-        let same = fs::read(original.join(&name)).unwrap() == fs::read(copy.join(&name)).unwrap();
-        assert!(
-            same,
-            "{name} differs: copy wit/{name} to sdk/rust/wit/{name}"
-        );
+    let (original, copy) = (here.join("../../wit"), here.join("wit"));
+    assert_eq!(
+        names(&original)?,
+        names(&copy)?,
+        "copy wit/ to sdk/rust/wit/"
+    );
+    for name in names(&original)? {
+        let same = fs::read(original.join(&name))? == fs::read(copy.join(&name))?;
+        assert!(same, "{name:?} differs: copy it from wit/ to sdk/rust/wit/");
     }
+    Ok(())
 }
 
-fn names(folder: &Path) -> Vec<String> {
-    let files = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> = files
-        .map(|file| file.unwrap().file_name().into_string().unwrap())
-        .collect();
+fn names(folder: &Path) -> io::Result<Vec<OsString>> {
+    let names = fs::read_dir(folder)?.map(|file| Ok(file?.file_name()));
+    let mut names: Vec<OsString> = names.collect::<io::Result<_>>()?;
     names.sort();
-    names
+    Ok(names)
 }
