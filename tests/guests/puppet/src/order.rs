@@ -76,6 +76,7 @@ pub enum Order {
 
 /// The details of a failure.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Failing {
     #[serde(default = "because")]
     pub reason: String,
