@@ -237,6 +237,14 @@ impl Committer {
         let sent = confirmed.iter().filter(|c| **c).count();
         self.route.metrics.sent.inc_by(sent as u64);
         match refused {
+            // An answer that says nothing of a publication does not confirm it.
+            None if sent < confirmed.len() => {
+                *failed = Some("a publisher left a publication unanswered".to_owned());
+                let mut keep = confirmed.iter().map(|c| !c);
+                work.commit
+                    .publications
+                    .retain(|_| keep.next().unwrap_or(true));
+            }
             None => {
                 work.published = true;
                 work.commit.publications.clear();
@@ -323,11 +331,12 @@ impl Committer {
         let settles: Vec<Settle> = dropped.iter().map(|d| d.settle).collect();
         let results = self.settler.settle(&settles).await;
         let mut done = Done::default();
+        let mut failed = None;
         for (one, result) in dropped.into_iter().zip(results) {
             match result {
                 Err(SettleError::Unavailable(why)) => {
                     state.dropped.push(one);
-                    self.note(state, Some(why));
+                    failed = Some(why);
                     continue;
                 }
                 Ok(()) => self.route.metrics.released.inc(),
@@ -335,6 +344,9 @@ impl Committer {
             };
             done.messages += 1;
             done.bytes += one.size;
+        }
+        if failed.is_some() {
+            self.note(state, failed);
         }
         self.give_back(done);
     }

@@ -78,8 +78,9 @@ async fn handle(crew: &Crew, job: &Job) -> Handled {
         attempt: message.attempts.saturating_add(1),
         max_attempts: job.route.policy.schedule.max_retries().saturating_add(1),
     };
-    let call = AssertUnwindSafe(crew.handler.handle(message, info)).catch_unwind();
-    call.await.unwrap_or_else(|_panic| {
+    // Inside the future, so that a panic before the handler returns one is contained as well.
+    let call = async { crew.handler.handle(message, info).await };
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_panic| {
         tracing::error!(plugin = %job.route.spec.plugin, message_id = %message.id, "the host panicked while running this message");
         Handled {
             version: Arc::from(""),
