@@ -65,6 +65,8 @@ impl Proxy {
 
     /// Closes every open connection and, until healed, every new one.
     pub fn refuse(&self) {
+        // Before the mode changes, so that nothing that was held back gets through; and after, for who came between.
+        self.cut();
         self.mode.send_replace(Mode::Refuse);
         self.cut();
     }

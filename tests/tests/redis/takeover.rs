@@ -148,9 +148,9 @@ async fn a_stalled_owner_is_fenced_once_taken_over_from() {
     assert_eq!(pending(&server, STREAM).await, 10, "nothing was settled");
     other.accept(taken).await;
     nothing_left(&server).await;
+    other.close().await;
     // And it goes on, under a new name.
     add(&server, STREAM, 10..11).await;
-    drop(other.source);
     let again = stalled.take(1).await;
     assert_eq!(payloads(&again), numbers(10..11));
     stalled.accept(again).await;

@@ -189,6 +189,23 @@ impl Endpoint {
         })
     }
 
+    /// What the server says to our credentials: the client keeps its words to itself.
+    async fn why_not(&self, config: &AsyncConnectionConfig) -> Option<RedisError> {
+        let info = self.client.get_connection_info();
+        let settings = info.redis_settings();
+        let mut auth = redis::cmd("AUTH");
+        auth.arg(settings.username()).arg(settings.password()?);
+        let bare = info
+            .clone()
+            .set_redis_settings(redis::RedisConnectionInfo::default());
+        let mut connection = Client::open(bare)
+            .ok()?
+            .get_multiplexed_async_connection_with_config(config)
+            .await
+            .ok()?;
+        auth.query_async::<Value>(&mut connection).await.err()
+    }
+
     /// A new connection on which an answer may take `extra` longer than usual (a blocking read).
     pub(super) async fn connect(&self, extra: Duration) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
@@ -201,6 +218,9 @@ impl Endpoint {
         )
         .await
         {
+            Ok(Err(e)) if e.kind() == ErrorKind::AuthenticationFailed => {
+                Err(self.why_not(&config).await.unwrap_or(e))
+            }
             Ok(connected) => connected,
             Err(_) => Err(RedisError::from(std::io::Error::new(
                 std::io::ErrorKind::TimedOut,

@@ -42,7 +42,7 @@ pub(super) async fn keep(sub: Arc<Subscription>, stop: CancellationToken) {
 }
 
 /// One registration or renewal; returns how long to wait for the next.
-async fn renew(sub: &Subscription) -> Duration {
+pub(super) async fn renew(sub: &Subscription) -> Duration {
     let third = sub.options.lease / 3;
     let epoch = sub.ledger.lock().identity().epoch;
     let known = *sub.registered.borrow() == Some(epoch);
@@ -59,9 +59,11 @@ async fn renew(sub: &Subscription) -> Duration {
                 group = &*sub.group,
                 "redis: taken over from, or the server was emptied; what is in hand is no longer ours"
             );
-            sub.ledger
-                .lock()
-                .reborn(keys::consumer(&sub.options.host).into());
+            let mut ledger = sub.ledger.lock();
+            // The reader asks as well, when it finds the group gone: one loss is one rebirth.
+            if ledger.identity().epoch == epoch {
+                ledger.reborn(keys::consumer(&sub.options.host).into());
+            }
             Duration::ZERO
         }
         Err(error) => {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use super::entry;
-use super::ledger::Held;
+use super::ledger::{Held, Lane};
 use super::publisher::{self, Xadd};
 use super::subscription::Subscription;
 use crate::commit::{Commit, Destination, Publication, Settlement};
@@ -170,7 +170,8 @@ impl RedisSettler {
             .arg(consumer)
             .arg(chunk.len())
             .arg(low.to_string())
-            .arg(high.to_string());
+            .arg(high.to_string())
+            .arg(u8::from(lane == Lane::Retry));
         for item in chunk {
             arguments(&mut cmd, item, &keys, outputs);
         }

@@ -152,8 +152,8 @@ impl Subscription {
         }
     }
 
-    /// Makes the group of a stream, and the stream. `start` is `0` or `$`.
-    pub(super) async fn create_group(&self, link: &Link, lane: Lane, start: &str) -> Result<(), RedisError> {
+    /// Makes the group of a stream, and the stream; false where it was there. `start` is `0` or `$`.
+    pub(super) async fn create_group(&self, link: &Link, lane: Lane, start: &str) -> Result<bool, RedisError> {
         let mut cmd = redis::cmd("XGROUP");
         cmd.arg("CREATE")
             .arg(self.stream(lane))
@@ -168,9 +168,9 @@ impl Subscription {
                 if let Err(error) = link.query(&del).await {
                     tracing::debug!(%error, "redis: old attempts not deleted");
                 }
-                Ok(())
+                Ok(true)
             }
-            Err(e) if e.code() == Some("BUSYGROUP") => Ok(()),
+            Err(e) if e.code() == Some("BUSYGROUP") => Ok(false),
             Err(e) => Err(e),
         }
     }
