@@ -100,7 +100,12 @@ async fn accept(
         let token = open.borrow().clone();
         let mode = mode.subscribe();
         tokio::spawn(async move {
-            token.run_until_cancelled(join(client, to, mode)).await;
+            // The cut first: what was held back must not slip through with it.
+            tokio::select! {
+                biased;
+                () = token.cancelled() => {}
+                () = join(client, to, mode) => {}
+            }
         });
     }
 }

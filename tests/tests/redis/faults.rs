@@ -89,7 +89,7 @@ async fn a_server_that_is_absent_at_start_is_waited_for() {
     server.run().await;
     add(&server, STREAM, 0..5).await;
     let taken = host.take(5).await;
-    assert_eq!(host.broker.health(), Health::Ready);
+    until("health says so", || async { host.broker.health() == Health::Ready }).await;
     host.accept(taken).await;
     nothing_left(&server).await;
 }
