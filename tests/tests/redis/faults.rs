@@ -154,7 +154,7 @@ async fn a_read_whose_answer_was_lost_is_read_again() {
     proxy.heal();
     let taken = host.take(1).await;
     assert_eq!(taken[0].message().deliveries, 1, "a lost answer is no crash");
-    host.accept(taken).await;
+    settle_stubbornly(&mut host, taken).await;
     nothing_left(&server).await;
 }
 
@@ -175,7 +175,7 @@ async fn a_black_hole_is_noticed_and_left() {
     add(&server, STREAM, 1..2).await;
     proxy.heal();
     let taken = host.take(1).await;
-    host.accept(taken).await;
+    settle_stubbornly(&mut host, taken).await;
     until("health says so", || async { host.broker.health() == Health::Ready }).await;
     nothing_left(&server).await;
 }
