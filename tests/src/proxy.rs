@@ -58,9 +58,7 @@ impl Proxy {
 
     /// Closes every open connection; new ones are forwarded.
     pub fn cut(&self) {
-        self.open
-            .send_replace(CancellationToken::new())
-            .cancel();
+        self.open.send_replace(CancellationToken::new()).cancel();
     }
 
     /// Closes every open connection and, until healed, every new one.

@@ -81,7 +81,11 @@ fn quick(url: &str) -> wharf::broker::redis::Options {
 async fn a_server_that_is_absent_at_start_is_waited_for() {
     let mut server = RedisServer::absent(&[]);
     let mut host = host_with(quick(&server.url()), spec()).await;
-    assert!(host.take_within(Duration::from_millis(300)).await.is_empty());
+    assert!(
+        host.take_within(Duration::from_millis(300))
+            .await
+            .is_empty()
+    );
     match host.broker.health() {
         Health::Waiting(why) => assert!(why.contains("refused"), "{why}"),
         Health::Ready => panic!("nobody is there"),
@@ -89,7 +93,10 @@ async fn a_server_that_is_absent_at_start_is_waited_for() {
     server.run().await;
     add(&server, STREAM, 0..5).await;
     let taken = host.take(5).await;
-    until("health says so", || async { host.broker.health() == Health::Ready }).await;
+    until("health says so", || async {
+        host.broker.health() == Health::Ready
+    })
+    .await;
     host.accept(taken).await;
     nothing_left(&server).await;
 }
@@ -136,7 +143,11 @@ async fn a_read_whose_answer_was_lost_is_read_again() {
     let proxy = Proxy::start(server.port()).await;
     let mut host = host_with(quick(&RedisServer::url_by(proxy.port())), spec()).await;
     // The host waits in a blocking read; then nothing gets through, and an entry is handed to that read.
-    assert!(host.take_within(Duration::from_millis(100)).await.is_empty());
+    assert!(
+        host.take_within(Duration::from_millis(100))
+            .await
+            .is_empty()
+    );
     until("it reads", || async {
         match server.command("CLIENT LIST").await {
             redis::Value::BulkString(list) => {
@@ -148,12 +159,23 @@ async fn a_read_whose_answer_was_lost_is_read_again() {
     .await;
     proxy.black_hole();
     add(&server, STREAM, 0..1).await;
-    until("it is pending", || async { pending(&server, STREAM).await == 1 }).await;
+    until("it is pending", || async {
+        pending(&server, STREAM).await == 1
+    })
+    .await;
     proxy.refuse();
-    assert!(host.take_within(Duration::from_millis(300)).await.is_empty());
+    assert!(
+        host.take_within(Duration::from_millis(300))
+            .await
+            .is_empty()
+    );
     proxy.heal();
     let taken = host.take(1).await;
-    assert_eq!(taken[0].message().deliveries, 1, "a lost answer is no crash");
+    assert_eq!(
+        taken[0].message().deliveries,
+        1,
+        "a lost answer is no crash"
+    );
     settle_stubbornly(&mut host, taken).await;
     nothing_left(&server).await;
 }
@@ -167,7 +189,11 @@ async fn a_black_hole_is_noticed_and_left() {
     let taken = host.take(1).await;
     host.accept(taken).await;
     proxy.black_hole();
-    assert!(host.take_within(Duration::from_millis(100)).await.is_empty());
+    assert!(
+        host.take_within(Duration::from_millis(100))
+            .await
+            .is_empty()
+    );
     until("health says so", || async {
         matches!(host.broker.health(), Health::Waiting(_))
     })
@@ -176,7 +202,10 @@ async fn a_black_hole_is_noticed_and_left() {
     proxy.heal();
     let taken = host.take(1).await;
     settle_stubbornly(&mut host, taken).await;
-    until("health says so", || async { host.broker.health() == Health::Ready }).await;
+    until("health says so", || async {
+        host.broker.health() == Health::Ready
+    })
+    .await;
     nothing_left(&server).await;
 }
 
@@ -261,9 +290,16 @@ async fn a_deleted_stream_is_read_from_its_start_when_it_is_back() {
     let mut later = spec();
     later.from_start = false;
     let mut host = host_with(quick(&server.url()), later).await;
-    assert!(host.take_within(Duration::from_millis(100)).await.is_empty());
+    assert!(
+        host.take_within(Duration::from_millis(100))
+            .await
+            .is_empty()
+    );
     until("the group is there", || async {
-        server.try_command(&format!("XINFO GROUPS {STREAM}")).await.is_ok()
+        server
+            .try_command(&format!("XINFO GROUPS {STREAM}"))
+            .await
+            .is_ok()
     })
     .await;
     server.command(&format!("DEL {STREAM}")).await;
@@ -280,11 +316,14 @@ async fn a_replica_is_waited_out() {
     let mut host = host_with(quick(&server.url()), spec()).await;
     let taken = host.take(1).await;
     let nowhere = wharf_tests::redis_server::free_port();
-    server.command(&format!("REPLICAOF 127.0.0.1 {nowhere}")).await;
-    let results = host
-        .settle(taken, wharf::commit::Settlement::Accept)
+    server
+        .command(&format!("REPLICAOF 127.0.0.1 {nowhere}"))
         .await;
-    assert!(matches!(results[0], Err(SettleError::Unavailable(_))), "{results:?}");
+    let results = host.settle(taken, wharf::commit::Settlement::Accept).await;
+    assert!(
+        matches!(results[0], Err(SettleError::Unavailable(_))),
+        "{results:?}"
+    );
     server.command("REPLICAOF NO ONE").await;
     add(&server, STREAM, 1..2).await;
     work_until(&mut host, &numbers(1..2)).await;

@@ -99,7 +99,11 @@ impl Reader {
     /// Connects, makes the group where it is missing, and has what a former connection lost looked for.
     async fn open(&self, first: &mut bool) -> Result<MultiplexedConnection, RedisError> {
         let connection = self.endpoint.connect(self.sub.options.block).await?;
-        let start = if *first && !self.sub.from_start { "$" } else { "0" };
+        let start = if *first && !self.sub.from_start {
+            "$"
+        } else {
+            "0"
+        };
         let made = self
             .sub
             .create_group(&self.sub.control, Lane::Main, start)
@@ -180,7 +184,9 @@ impl Reader {
             group = &*self.sub.group,
             "redis: the group was gone and has been made again, from the start of the stream"
         );
-        lease::renew(&self.sub).await;
+        if let Err(error) = lease::renew(&self.sub).await {
+            tracing::debug!(%error, "redis: registration not asked for, the lease's task will");
+        }
         self.sub.doubt.notify_one();
     }
 
