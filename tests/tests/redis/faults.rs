@@ -302,8 +302,13 @@ async fn a_deleted_stream_is_read_from_its_start_when_it_is_back() {
             .is_ok()
     })
     .await;
-    server.command(&format!("DEL {STREAM}")).await;
-    add(&server, STREAM, 0..10).await;
+    // In one step, so that the messages are there before the group is made again.
+    let mut pipe = redis::pipe();
+    pipe.atomic().cmd("DEL").arg(STREAM);
+    for n in 0..10 {
+        pipe.cmd("XADD").arg(STREAM).arg("*").arg("payload").arg(n);
+    }
+    let _done: Vec<redis::Value> = pipe.query_async(&mut server.client().await).await.unwrap();
     work_until(&mut host, &numbers(0..10)).await;
     drained(&mut host, &server).await;
     nothing_left(&server).await;
