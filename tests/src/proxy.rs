@@ -58,13 +58,13 @@ impl Proxy {
 
     /// Closes every open connection; new ones are forwarded.
     pub fn cut(&self) {
-        self.open
-            .send_replace(CancellationToken::new())
-            .cancel();
+        self.open.send_replace(CancellationToken::new()).cancel();
     }
 
     /// Closes every open connection and, until healed, every new one.
     pub fn refuse(&self) {
+        // Before the mode changes, so that nothing that was held back gets through; and after, for who came between.
+        self.cut();
         self.mode.send_replace(Mode::Refuse);
         self.cut();
     }
@@ -98,7 +98,12 @@ async fn accept(
         let token = open.borrow().clone();
         let mode = mode.subscribe();
         tokio::spawn(async move {
-            token.run_until_cancelled(join(client, to, mode)).await;
+            // The cut first: what was held back must not slip through with it.
+            tokio::select! {
+                biased;
+                () = token.cancelled() => {}
+                () = join(client, to, mode) => {}
+            }
         });
     }
 }

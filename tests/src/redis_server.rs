@@ -87,7 +87,10 @@ impl RedisServer {
     async fn try_ping(&self) -> Result<(), redis::RedisError> {
         let client = redis::Client::open(self.url())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
-        match redis::cmd("PING").query_async::<Value>(&mut connection).await {
+        match redis::cmd("PING")
+            .query_async::<Value>(&mut connection)
+            .await
+        {
             Err(e) if e.code() == Some("NOAUTH") => Ok(()),
             Err(e) => Err(e),
             Ok(_) => Ok(()),

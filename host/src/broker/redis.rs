@@ -41,6 +41,7 @@ mod reader;
 mod recovery;
 mod script;
 mod settler;
+mod sizes;
 mod source;
 mod subscription;
 mod wire;
@@ -185,8 +186,11 @@ impl RedisBroker {
             Arc::clone(&self.counters),
         ));
         let living = self.closing.child_token();
-        self.leases
-            .spawn(lease::keep(Arc::clone(&sub), living.clone()));
+        self.leases.spawn(lease::keep(
+            Arc::clone(&sub),
+            self.troubles.part(),
+            living.clone(),
+        ));
         let lease_guard = Arc::new(living.drop_guard());
 
         let reading = self.closing.child_token();
@@ -200,6 +204,7 @@ impl RedisBroker {
             again: again_in,
             orders,
             caught_up: caught_up_in,
+            part: self.troubles.part(),
         };
         let reader = Reader {
             sub: Arc::clone(&sub),

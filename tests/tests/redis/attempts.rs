@@ -19,7 +19,10 @@ async fn a_release_comes_back_with_its_attempts_at_its_time() {
     host.release(now_again, None, 1).await;
     let first = host.take(1).await;
     assert_eq!(first[0].message().attempts, 1);
-    assert!(released.elapsed() < DELAY, "the delay of one held the other");
+    assert!(
+        released.elapsed() < DELAY,
+        "the delay of one held the other"
+    );
     let second = host.take(1).await;
     assert_eq!(second[0].message().attempts, 2);
     let took = released.elapsed();
@@ -65,7 +68,9 @@ async fn attempts_and_delay_survive_a_crash_which_is_not_counted_against_the_par
         told.send(Instant::now()).unwrap();
         std::future::pending::<()>().await;
     });
-    let released = tokio::task::spawn_blocking(move || hear.recv().unwrap()).await.unwrap();
+    let released = tokio::task::spawn_blocking(move || hear.recv().unwrap())
+        .await
+        .unwrap();
     runtime.shutdown_background();
     let mut after = host(&server.url()).await;
     let taken = after.take(1).await;

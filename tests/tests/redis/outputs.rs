@@ -48,8 +48,15 @@ async fn an_output_that_is_not_taken_leaves_nothing_of_its_commit() {
         other => panic!("{other:?}"),
     }
     assert_eq!(results[2], Committed::Done);
-    let published = host.broker.browse("a", &spec().payload, None, 10).await.unwrap();
-    assert!(published.iter().all(|m| &m.payload[..] == b"whole"), "{published:?}");
+    let published = host
+        .broker
+        .browse("a", &spec().payload, None, 10)
+        .await
+        .unwrap();
+    assert!(
+        published.iter().all(|m| &m.payload[..] == b"whole"),
+        "{published:?}"
+    );
     assert_eq!(published.len(), 2);
     assert_eq!(pending(&server, STREAM).await, 1, "not acknowledged");
 }
@@ -78,11 +85,18 @@ async fn a_held_commit_goes_through_once_its_destination_is_repaired() {
     };
     for _ in 0..3 {
         let results = host.settler.commit(&[&commit]).await;
-        assert!(matches!(results[0], Committed::NotPublished(1, _)), "{results:?}");
+        assert!(
+            matches!(results[0], Committed::NotPublished(1, _)),
+            "{results:?}"
+        );
     }
     server.command("DEL out").await;
     assert_eq!(host.settler.commit(&[&commit]).await, [Committed::Done]);
-    assert_eq!(server.command("XLEN first").await, Value::Int(1), "no half was repeated");
+    assert_eq!(
+        server.command("XLEN first").await,
+        Value::Int(1),
+        "no half was repeated"
+    );
     assert_eq!(server.command("XLEN out").await, Value::Int(1));
     nothing_left(&server).await;
 }
@@ -119,7 +133,7 @@ async fn a_user_who_may_not_publish_is_told_so() {
     let results = host.commit(taken, |_| vec![to("out", "x")]).await;
     match &results[0] {
         Committed::NotPublished(0, PublishError::Destination(said)) => {
-            assert!(said.to_lowercase().contains("permission"), "{said}");
+            assert!(said.contains("can't run this command"), "{said}");
         }
         other => panic!("{other:?}"),
     }
@@ -134,7 +148,11 @@ async fn an_output_with_thousands_of_headers_and_megabytes_goes_through() {
     let taken = host.take(2).await;
     let results = host
         .commit(taken, |p| {
-            let count = if &p.message.payload[..] == b"0" { 1000 } else { 10_000 };
+            let count = if &p.message.payload[..] == b"0" {
+                1000
+            } else {
+                10_000
+            };
             let mut out = to("out", vec![b'x'; 5 << 20]);
             out.message.headers = (0..count)
                 .map(|n| wharf::message::Header::text(format!("h{n}"), "v"))
@@ -143,7 +161,11 @@ async fn an_output_with_thousands_of_headers_and_megabytes_goes_through() {
         })
         .await;
     assert_eq!(results, [Committed::Done, Committed::Done]);
-    let out = host.broker.browse("out", &spec().payload, None, 10).await.unwrap();
+    let out = host
+        .broker
+        .browse("out", &spec().payload, None, 10)
+        .await
+        .unwrap();
     let mut headers: Vec<_> = out.iter().map(|m| m.headers.len()).collect();
     headers.sort_unstable();
     assert_eq!(headers, [1000, 10_000]);
@@ -165,7 +187,11 @@ async fn publishing_answers_one_result_each_in_order() {
     assert!(matches!(&results[1], Err(PublishError::Destination(t)) if t.contains("WRONGTYPE")));
     assert!(matches!(&results[2], Err(PublishError::Message(t)) if t.contains("delay")));
     assert_eq!(results[3], Ok(()));
-    let out = host.broker.browse("out", &spec().payload, None, 10).await.unwrap();
+    let out = host
+        .broker
+        .browse("out", &spec().payload, None, 10)
+        .await
+        .unwrap();
     let payloads: Vec<_> = out.iter().map(|m| m.payload.clone()).collect();
     assert_eq!(payloads, ["a", "c"]);
 }
@@ -192,5 +218,8 @@ async fn publishing_to_an_absent_server_says_so_soon() {
     let result = tokio::time::timeout(Duration::from_secs(5), publisher.publish(&[&publication]))
         .await
         .expect("soon");
-    assert!(matches!(&result[0], Err(PublishError::Destination(_))), "{result:?}");
+    assert!(
+        matches!(&result[0], Err(PublishError::Destination(_))),
+        "{result:?}"
+    );
 }

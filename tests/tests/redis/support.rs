@@ -161,7 +161,12 @@ impl Host {
         self.settler.settle(&batch).await
     }
 
-    pub async fn release(&mut self, deliveries: Vec<Delivery>, after: Option<Duration>, attempts: u32) {
+    pub async fn release(
+        &mut self,
+        deliveries: Vec<Delivery>,
+        after: Option<Duration>,
+        attempts: u32,
+    ) {
         let settlement = Settlement::Release { after, attempts };
         for result in self.settle(deliveries, settlement).await {
             assert_eq!(result, Ok(()));
@@ -201,7 +206,10 @@ impl Doomed {
             std::future::pending::<()>().await;
             drop(taken);
         });
-        let held = timeout(PATIENCE, hear).await.expect("in time").expect("taken");
+        let held = timeout(PATIENCE, hear)
+            .await
+            .expect("in time")
+            .expect("taken");
         Self {
             runtime: Some(runtime),
             held,
@@ -241,10 +249,7 @@ pub fn numbers(range: std::ops::Range<u32>) -> BTreeSet<String> {
 
 /// How many entries are pending for the group.
 pub async fn pending(server: &RedisServer, stream: &str) -> i64 {
-    match server
-        .command(&format!("XPENDING {stream} {GROUP}"))
-        .await
-    {
+    match server.command(&format!("XPENDING {stream} {GROUP}")).await {
         Value::Array(summary) => match summary.first() {
             Some(Value::Int(count)) => *count,
             other => panic!("not a count: {other:?}"),
@@ -257,7 +262,9 @@ pub async fn pending(server: &RedisServer, stream: &str) -> i64 {
 pub async fn nothing_left(server: &RedisServer) {
     assert_eq!(pending(server, STREAM).await, 0, "pending entries");
     let records = server
-        .command(&format!("HLEN wharf:attempts:{{{STREAM}}}:{STREAM}:{GROUP}"))
+        .command(&format!(
+            "HLEN wharf:attempts:{{{STREAM}}}:{STREAM}:{GROUP}"
+        ))
         .await;
     assert_eq!(records, Value::Int(0), "records of attempts");
 }

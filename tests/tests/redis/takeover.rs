@@ -22,7 +22,12 @@ async fn nothing_is_stranded_by_a_restart_under_a_new_name() {
     options.host = "another-pod".into();
     let mut host = host_with(options, spec()).await;
     let taken = host.take(50).await;
-    assert_eq!(payloads(&taken), numbers(0..50), "of which {} were left", left.len());
+    assert_eq!(
+        payloads(&taken),
+        numbers(0..50),
+        "of which {} were left",
+        left.len()
+    );
     host.accept(taken).await;
     nothing_left(&server).await;
     host.close().await;
@@ -59,7 +64,10 @@ async fn an_orderly_stop_is_taken_over_at_once_and_counts_no_crash() {
     before.close().await;
     let mut after = host(&server.url()).await;
     let taken = after.take(5).await;
-    assert!(taken.iter().all(|d| d.message().deliveries == 1), "{taken:?}");
+    assert!(
+        taken.iter().all(|d| d.message().deliveries == 1),
+        "{taken:?}"
+    );
     after.accept(taken).await;
     nothing_left(&server).await;
 }
@@ -81,7 +89,12 @@ async fn killed_host_is_taken_over_in_less_than_a_second() {
     let server = RedisServer::start().await;
     add(&server, STREAM, 0..20).await;
     let mut child = tokio::process::Command::from(Command::new(std::env::current_exe().unwrap()))
-        .args(["--ignored", "--nocapture", "--exact", "takeover::process_that_is_killed"])
+        .args([
+            "--ignored",
+            "--nocapture",
+            "--exact",
+            "takeover::process_that_is_killed",
+        ])
         .env("WHARF_TEST_REDIS", server.url())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -94,14 +107,22 @@ async fn killed_host_is_taken_over_in_less_than_a_second() {
         }
     }
     let mut host = host(&server.url()).await;
-    assert!(host.take_within(Duration::from_millis(700)).await.is_empty(), "it lives");
+    assert!(
+        host.take_within(Duration::from_millis(700))
+            .await
+            .is_empty(),
+        "it lives"
+    );
     child.kill().await.unwrap();
     let killed = Instant::now();
     let taken = host.take(20).await;
     let took = killed.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?}");
     assert_eq!(payloads(&taken), numbers(0..20));
-    assert!(taken.iter().all(|d| d.message().deliveries == 2), "one crash");
+    assert!(
+        taken.iter().all(|d| d.message().deliveries == 2),
+        "one crash"
+    );
     host.accept(taken).await;
     nothing_left(&server).await;
     // The dead consumer is forgotten once it has nothing left.
@@ -140,17 +161,24 @@ async fn a_stalled_owner_is_fenced_once_taken_over_from() {
     let results = stalled.commit(in_hand, |_| vec![to("out", "late")]).await;
     for result in &results {
         assert!(
-            matches!(result, Committed::NotSettled(SettleError::Fenced(_) | SettleError::Unavailable(_))),
+            matches!(
+                result,
+                Committed::NotSettled(SettleError::Fenced(_) | SettleError::Unavailable(_))
+            ),
             "{result:?}"
         );
     }
-    assert_eq!(server.command("EXISTS out").await, Value::Int(0), "nothing was published");
+    assert_eq!(
+        server.command("EXISTS out").await,
+        Value::Int(0),
+        "nothing was published"
+    );
     assert_eq!(pending(&server, STREAM).await, 10, "nothing was settled");
     other.accept(taken).await;
     nothing_left(&server).await;
+    other.close().await;
     // And it goes on, under a new name.
     add(&server, STREAM, 10..11).await;
-    drop(other.source);
     let again = stalled.take(1).await;
     assert_eq!(payloads(&again), numbers(10..11));
     stalled.accept(again).await;
@@ -166,7 +194,10 @@ async fn a_stall_that_nobody_noticed_costs_nothing() {
     let in_hand = only.take(3).await;
     proxy.black_hole();
     until("the lease has run out", || async {
-        server.command(&format!("KEYS wharf:lease:{{{STREAM}}}*")).await == Value::Array(vec![])
+        server
+            .command(&format!("KEYS wharf:lease:{{{STREAM}}}*"))
+            .await
+            == Value::Array(vec![])
     })
     .await;
     proxy.heal();
@@ -187,11 +218,16 @@ async fn an_entry_claimed_by_another_client_is_not_settled() {
         .await;
     let results = host.commit(taken, |_| vec![to("out", "x")]).await;
     assert_eq!(results[0], Committed::Done);
-    assert!(matches!(results[1], Committed::NotSettled(SettleError::Fenced(_))));
+    assert!(matches!(
+        results[1],
+        Committed::NotSettled(SettleError::Fenced(_))
+    ));
     assert_eq!(results[2], Committed::Done);
     assert_eq!(server.command("XLEN out").await, Value::Int(2));
     assert_eq!(pending(&server, STREAM).await, 1, "still the other's");
-    server.command(&format!("XACK {STREAM} {GROUP} {stolen}")).await;
+    server
+        .command(&format!("XACK {STREAM} {GROUP} {stolen}"))
+        .await;
     nothing_left(&server).await;
 }
 
@@ -199,9 +235,13 @@ async fn an_entry_claimed_by_another_client_is_not_settled() {
 async fn other_clients_are_left_alone_unless_told_otherwise() {
     let server = RedisServer::start().await;
     add(&server, STREAM, 0..2).await;
-    server.command(&format!("XGROUP CREATE {STREAM} {GROUP} 0")).await;
     server
-        .command(&format!("XREADGROUP GROUP {GROUP} python COUNT 2 STREAMS {STREAM} >"))
+        .command(&format!("XGROUP CREATE {STREAM} {GROUP} 0"))
+        .await;
+    server
+        .command(&format!(
+            "XREADGROUP GROUP {GROUP} python COUNT 2 STREAMS {STREAM} >"
+        ))
         .await;
     let mut host = host(&server.url()).await;
     assert!(host.take_within(LEASE * 3).await.is_empty());
@@ -244,7 +284,10 @@ async fn trimmed_while_pending_is_acknowledged_and_counted() {
     server.command(&format!("XTRIM {STREAM} MAXLEN 2")).await;
     let mut host = host(&server.url()).await;
     let taken = host.take(2).await;
-    assert_eq!(payloads(&taken), BTreeSet::from(["3".to_owned(), "4".to_owned()]));
+    assert_eq!(
+        payloads(&taken),
+        BTreeSet::from(["3".to_owned(), "4".to_owned()])
+    );
     assert_eq!(host.broker.trimmed(), 3);
     // The same where the trimming comes between a release and its time.
     let settlement = Settlement::Release {
@@ -255,7 +298,11 @@ async fn trimmed_while_pending_is_acknowledged_and_counted() {
         assert_eq!(result, Ok(()));
     }
     server.command(&format!("XTRIM {STREAM} MAXLEN 0")).await;
-    assert!(host.take_within(Duration::from_millis(600)).await.is_empty());
+    assert!(
+        host.take_within(Duration::from_millis(600))
+            .await
+            .is_empty()
+    );
     until("all five counted", || async { host.broker.trimmed() == 5 }).await;
     nothing_left(&server).await;
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use redis::Value;
 
+use super::RedisBroker;
 use super::entry;
 use super::publisher::Xadd;
 use super::wire::{self, Kept, Reading};
-use super::RedisBroker;
 use crate::commit::Publication;
 use crate::message::Message;
 use crate::ports::{BrokerError, PayloadFrom};
@@ -63,7 +63,9 @@ impl RedisBroker {
         wait: Duration,
         limit: usize,
     ) -> Result<Vec<Message>, BrokerError> {
-        let wait = wait.min(Duration::from_secs(1)).max(Duration::from_millis(1));
+        let wait = wait
+            .min(Duration::from_secs(1))
+            .max(Duration::from_millis(1));
         let connection = match &mut tail.connection {
             Some(connection) => connection,
             None => tail.connection.insert(
@@ -89,8 +91,12 @@ impl RedisBroker {
             }
         };
         let reading = self.reading(&tail.stream, &tail.payload);
-        let raws = entry::group_read(answer).into_iter().flat_map(|(_, raws)| raws);
-        let messages: Vec<Message> = raws.map(|raw| wire::read(raw, &reading, Kept::default())).collect();
+        let raws = entry::group_read(answer)
+            .into_iter()
+            .flat_map(|(_, raws)| raws);
+        let messages: Vec<Message> = raws
+            .map(|raw| wire::read(raw, &reading, Kept::default()))
+            .collect();
         if let Some(last) = messages.last() {
             tail.after = last.origin.position.to_string();
         }
@@ -164,7 +170,9 @@ impl RedisBroker {
                 .arg(500)
                 .arg("TYPE")
                 .arg("stream");
-            let mut answer = entry::items(self.ask(&cmd).await?).unwrap_or_default().into_iter();
+            let mut answer = entry::items(self.ask(&cmd).await?)
+                .unwrap_or_default()
+                .into_iter();
             let next = answer.next().and_then(entry::text);
             let found = answer.next().and_then(entry::items).unwrap_or_default();
             names.extend(found.into_iter().filter_map(entry::text));
@@ -207,5 +215,7 @@ pub struct Tail {
 }
 
 fn count(answer: &Value) -> u64 {
-    entry::int(answer).and_then(|n| n.try_into().ok()).unwrap_or(0)
+    entry::int(answer)
+        .and_then(|n| n.try_into().ok())
+        .unwrap_or(0)
 }

@@ -115,10 +115,7 @@ impl Backoff {
 
 /// What an error means for the connection it came by.
 pub(super) fn breaks(error: &RedisError) -> bool {
-    error.is_unrecoverable_error()
-        || error.is_io_error()
-        || error.is_timeout()
-        || waits_out(error)
+    error.is_unrecoverable_error() || error.is_io_error() || error.is_timeout() || waits_out(error)
 }
 
 /// The node is there and cannot serve yet, or no longer: wait, and ask by a new connection.
@@ -149,9 +146,9 @@ pub(super) fn broker_error(at: &str, error: &RedisError) -> BrokerError {
     ) || matches!(
         error.code(),
         Some("NOAUTH" | "WRONGPASS" | "WRONGTYPE" | "NOPERM")
-    ) || error
-        .detail()
-        .is_some_and(|d| d.starts_with("unknown command") || d.contains("DB index is out of range"));
+    ) || error.detail().is_some_and(|d| {
+        d.starts_with("unknown command") || d.contains("DB index is out of range")
+    });
     let text = format!("redis at {at}: {error}");
     if refused {
         BrokerError::Refused(text)
@@ -189,18 +186,42 @@ impl Endpoint {
         })
     }
 
+    /// What the server says to our credentials: the client keeps its words to itself.
+    async fn why_not(&self, config: &AsyncConnectionConfig) -> Option<RedisError> {
+        let info = self.client.get_connection_info();
+        let settings = info.redis_settings();
+        let mut auth = redis::cmd("AUTH");
+        auth.arg(settings.username()).arg(settings.password()?);
+        let bare = info
+            .clone()
+            .set_redis_settings(redis::RedisConnectionInfo::default());
+        let mut connection = Client::open(bare)
+            .ok()?
+            .get_multiplexed_async_connection_with_config(config)
+            .await
+            .ok()?;
+        auth.query_async::<Value>(&mut connection).await.err()
+    }
+
     /// A new connection on which an answer may take `extra` longer than usual (a blocking read).
-    pub(super) async fn connect(&self, extra: Duration) -> Result<MultiplexedConnection, RedisError> {
+    pub(super) async fn connect(
+        &self,
+        extra: Duration,
+    ) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect))
             .set_response_timeout(Some(self.answer + extra));
         // The client's own timeout covers the socket, this one the greeting (AUTH, SELECT) as well.
         match tokio::time::timeout(
             self.connect + self.answer,
-            self.client.get_multiplexed_async_connection_with_config(&config),
+            self.client
+                .get_multiplexed_async_connection_with_config(&config),
         )
         .await
         {
+            Ok(Err(e)) if e.kind() == ErrorKind::AuthenticationFailed => {
+                Err(self.why_not(&config).await.unwrap_or(e))
+            }
             Ok(connected) => connected,
             Err(_) => Err(RedisError::from(std::io::Error::new(
                 std::io::ErrorKind::TimedOut,
@@ -249,7 +270,8 @@ impl Link {
                 Ok((connection, slot.generation))
             }
             Err(e) => {
-                self.part.trouble(&broker_error(&self.endpoint.at, &e).to_string());
+                self.part
+                    .trouble(&broker_error(&self.endpoint.at, &e).to_string());
                 Err(e)
             }
         }

@@ -71,7 +71,10 @@ mod tests {
         assert_eq!(tag("orders"), "orders");
         assert_eq!(tag("{shop}.orders"), "shop");
         assert_eq!(tag("a{}b"), "a{}b");
-        assert_eq!(hosts("{shop}.orders", "g"), "wharf:hosts:{shop}:{shop}.orders:g");
+        assert_eq!(
+            hosts("{shop}.orders", "g"),
+            "wharf:hosts:{shop}:{shop}.orders:g"
+        );
         assert_eq!(tag(&hosts("orders", "g")), "orders");
         assert_eq!(tag(&attempts("orders", "g")), "orders");
         assert_eq!(tag(&lease("orders", "g", "c")), "orders");

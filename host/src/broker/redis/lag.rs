@@ -11,7 +11,12 @@ use crate::ports::{BrokerError, Lag};
 const COUNTED: usize = 10_000;
 
 /// The lag of one stream; nothing where stream or group do not exist.
-pub(super) async fn of(link: &Link, scripts: &Scripts, stream: &str, group: &str) -> Result<Lag, BrokerError> {
+pub(super) async fn of(
+    link: &Link,
+    scripts: &Scripts,
+    stream: &str,
+    group: &str,
+) -> Result<Lag, BrokerError> {
     let mut cmd = redis::cmd("XINFO");
     cmd.arg("GROUPS").arg(stream);
     let rows = match link.query(&cmd).await {
@@ -43,7 +48,9 @@ pub(super) async fn of(link: &Link, scripts: &Scripts, stream: &str, group: &str
                 .run(link, &cmd)
                 .await
                 .map_err(|e| link.error(&e))?;
-            entry::int(&count).and_then(|n| n.try_into().ok()).unwrap_or(0)
+            entry::int(&count)
+                .and_then(|n| n.try_into().ok())
+                .unwrap_or(0)
         }
     };
     Ok(Lag {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use redis::RedisError;
 use tokio_util::sync::CancellationToken;
 
+use super::connection::Part;
 use super::keys;
 use super::ledger::Lane;
 use super::subscription::Subscription;
@@ -22,9 +23,19 @@ use super::subscription::Subscription;
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Registers, renews until `stop`, then says goodbye, so that others need not wait for the lease to run out.
-pub(super) async fn keep(sub: Arc<Subscription>, stop: CancellationToken) {
+pub(super) async fn keep(sub: Arc<Subscription>, part: Part, stop: CancellationToken) {
     loop {
-        let wait = renew(&sub).await;
+        let wait = match renew(&sub).await {
+            Ok(wait) => {
+                part.well();
+                wait
+            }
+            Err(error) => {
+                part.trouble(&sub.control.error(&error).to_string());
+                // Well before it runs out, yet no faster than the least back-off.
+                (sub.options.lease / 6).max(sub.options.backoff.0)
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => break,
             () = tokio::time::sleep(wait) => {}
@@ -42,34 +53,27 @@ pub(super) async fn keep(sub: Arc<Subscription>, stop: CancellationToken) {
 }
 
 /// One registration or renewal; returns how long to wait for the next.
-async fn renew(sub: &Subscription) -> Duration {
+pub(super) async fn renew(sub: &Subscription) -> Result<Duration, RedisError> {
     let third = sub.options.lease / 3;
     let epoch = sub.ledger.lock().identity().epoch;
     let known = *sub.registered.borrow() == Some(epoch);
-    match call(sub, if known { "renew" } else { "register" }).await {
-        Ok(true) => {
-            if !known {
-                sub.registered.send_replace(Some(epoch));
-            }
-            third
+    if call(sub, if known { "renew" } else { "register" }).await? {
+        if !known {
+            sub.registered.send_replace(Some(epoch));
         }
-        Ok(false) => {
-            tracing::warn!(
-                stream = sub.stream(Lane::Main),
-                group = &*sub.group,
-                "redis: taken over from, or the server was emptied; what is in hand is no longer ours"
-            );
-            sub.ledger
-                .lock()
-                .reborn(keys::consumer(&sub.options.host).into());
-            Duration::ZERO
-        }
-        Err(error) => {
-            tracing::debug!(%error, "redis: lease not renewed");
-            // Well before it runs out, yet no faster than the least back-off.
-            (third / 2).max(sub.options.backoff.0)
-        }
+        return Ok(third);
     }
+    tracing::warn!(
+        stream = sub.stream(Lane::Main),
+        group = &*sub.group,
+        "redis: taken over from, or the server was emptied; what is in hand is no longer ours"
+    );
+    let mut ledger = sub.ledger.lock();
+    // The reader asks as well, when it finds the group gone: one loss is one rebirth.
+    if ledger.identity().epoch == epoch {
+        ledger.reborn(keys::consumer(&sub.options.host).into());
+    }
+    Ok(Duration::ZERO)
 }
 
 /// True: we are live. False: we no longer are.

@@ -236,7 +236,10 @@ mod tests {
         ledger.release(held, now, Duration::from_secs(1));
         assert!(ledger.orphans(&[place(1)]).is_empty());
         assert!(ledger.take_due(now, 10).is_empty());
-        assert_eq!(ledger.take_due(now + Duration::from_secs(1), 10), [place(1)]);
+        assert_eq!(
+            ledger.take_due(now + Duration::from_secs(1), 10),
+            [place(1)]
+        );
     }
 
     #[test]
@@ -248,7 +251,10 @@ mod tests {
         ledger.reborn("d".into());
         assert!(!ledger.current(old));
         assert!(ledger.settling(old).is_none());
-        assert!(ledger.hold(place(3), 0, false).is_none(), "read under the old name");
+        assert!(
+            ledger.hold(place(3), 0, false).is_none(),
+            "read under the old name"
+        );
         assert!(ledger.next_due().is_none());
         ledger.release(old, now, Duration::ZERO);
         assert_eq!(ledger.parked(), 0);

@@ -5,8 +5,14 @@ local out = {}
 for i = 3, #ARGV do
   local id = ARGV[i]
   local rows = redis.pcall('XPENDING', KEYS[1], group, id, id, 1, me)
-  if rows.err or #rows == 0 then
+  if rows.err then
     out[i - 2] = 0
+  elseif #rows == 0 then
+    out[i - 2] = 0
+    if #redis.call('XPENDING', KEYS[1], group, id, id, 1) == 0 then
+      -- Another client acknowledged it.
+      redis.call('HDEL', KEYS[2], id)
+    end
   else
     local found = redis.call('XRANGE', KEYS[1], id, id)
     if #found == 0 then

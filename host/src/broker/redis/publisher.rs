@@ -23,7 +23,7 @@ const VALUE: usize = 512 << 20;
 pub(super) struct Xadd<'a> {
     pub(super) stream: &'a str,
     max_len: Option<u64>,
-    fields: Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>,
+    fields: Vec<wire::Field<'a>>,
     /// Of names and values.
     pub(super) bytes: usize,
 }

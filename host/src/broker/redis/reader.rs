@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::connection::{Backoff, Endpoint, Part, breaks, broker_error};
 use super::entry;
+use super::lease;
 use super::ledger::{Identity, Lane, Place};
 use super::recovery::Reconcile;
 use super::subscription::{Fetched, Subscription};
@@ -32,17 +33,12 @@ pub(super) struct Reader {
     pub(super) caught_up: watch::Receiver<bool>,
 }
 
-/// A connection, and whether the group was seen on it.
-struct Line {
-    connection: MultiplexedConnection,
-}
-
 impl Reader {
     /// Runs until dropped, or until the source is gone.
     pub(super) async fn run(mut self) {
         let (min, max) = self.sub.options.backoff;
         let mut backoff = Backoff::new(min, max);
-        let mut line: Option<Line> = None;
+        let mut line: Option<MultiplexedConnection> = None;
         // The very first group may start at the end; one that had to be made again never does.
         let mut first = true;
         while let Some(count) = self.asks.recv().await {
@@ -77,7 +73,7 @@ impl Reader {
     /// One read, with all that has to be in place for it.
     async fn step(
         &mut self,
-        line: &mut Option<Line>,
+        line: &mut Option<MultiplexedConnection>,
         first: &mut bool,
         count: usize,
     ) -> Result<Vec<Fetched>, RedisError> {
@@ -93,11 +89,7 @@ impl Reader {
                 for lane in self.sub.lanes() {
                     self.sub.create_group(&self.sub.control, *lane, "0").await?;
                 }
-                tracing::warn!(
-                    stream = self.sub.stream(Lane::Main),
-                    group = &*self.sub.group,
-                    "redis: the group was gone and has been made again, from the start of the stream"
-                );
+                self.group_was_gone().await;
                 Ok(Vec::new())
             }
             read => read,
@@ -105,12 +97,20 @@ impl Reader {
     }
 
     /// Connects, makes the group where it is missing, and has what a former connection lost looked for.
-    async fn open(&self, first: &mut bool) -> Result<Line, RedisError> {
+    async fn open(&self, first: &mut bool) -> Result<MultiplexedConnection, RedisError> {
         let connection = self.endpoint.connect(self.sub.options.block).await?;
-        let start = if *first && !self.sub.from_start { "$" } else { "0" };
-        self.sub
+        let start = if *first && !self.sub.from_start {
+            "$"
+        } else {
+            "0"
+        };
+        let made = self
+            .sub
             .create_group(&self.sub.control, Lane::Main, start)
             .await?;
+        if made && !*first {
+            self.group_was_gone().await;
+        }
         if *first {
             self.warn_without_aof().await;
         } else {
@@ -122,12 +122,12 @@ impl Reader {
             }
         }
         *first = false;
-        Ok(Line { connection })
+        Ok(connection)
     }
 
     async fn read(
         &self,
-        line: &mut Line,
+        line: &mut MultiplexedConnection,
         identity: &Identity,
         count: usize,
     ) -> Result<Vec<Fetched>, RedisError> {
@@ -148,7 +148,7 @@ impl Reader {
         for _ in lanes {
             cmd.arg(">");
         }
-        let answer: Value = cmd.query_async(&mut line.connection).await?;
+        let answer: Value = cmd.query_async(line).await?;
         Ok(self.take_in(answer, identity))
     }
 
@@ -174,6 +174,20 @@ impl Reader {
             }
         }
         fetched
+    }
+
+    /// With the group our registration may be gone too: asked for before reading on, so that nothing is read under a
+    /// name that can settle nothing.
+    async fn group_was_gone(&self) {
+        tracing::warn!(
+            stream = self.sub.stream(Lane::Main),
+            group = &*self.sub.group,
+            "redis: the group was gone and has been made again, from the start of the stream"
+        );
+        if let Err(error) = lease::renew(&self.sub).await {
+            tracing::debug!(%error, "redis: registration not asked for, the lease's task will");
+        }
+        self.sub.doubt.notify_one();
     }
 
     /// Without an append-only file a restart of the server empties it.

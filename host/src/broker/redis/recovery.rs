@@ -16,7 +16,7 @@ use redis::{RedisError, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::connection::Backoff;
+use super::connection::{Backoff, Part};
 use super::entry::{self, EntryId, Raw};
 use super::keys::CONSUMER_PREFIX;
 use super::ledger::{Identity, Lane, Place};
@@ -25,6 +25,8 @@ use super::wire::Kept;
 
 /// Entries read or claimed in one script: some tenths of a millisecond of the server's time.
 const BATCH: usize = 100;
+/// Bytes read in one script, as far as can be told beforehand.
+const BYTES: usize = 8 << 20;
 /// Claims between two rounds of delivery.
 const CLAIMS: usize = 20;
 /// Ids kept in memory; what a host releases itself comes on top.
@@ -43,6 +45,8 @@ pub(super) struct Recovery {
     pub(super) orders: mpsc::Receiver<Reconcile>,
     /// Turned true when what dead hosts had left at our start is handed over: only then is anything new read.
     pub(super) caught_up: watch::Sender<bool>,
+    /// Where it says what keeps it from working: until the first look nothing is read at all.
+    pub(super) part: Part,
 }
 
 impl Recovery {
@@ -56,10 +60,14 @@ impl Recovery {
             let identity = self.sub.identity().await;
             let round = self.round(&identity, &mut look, &mut sweep).await;
             match round {
-                Ok(true) => backoff.reset(),
+                Ok(true) => {
+                    backoff.reset();
+                    self.part.well();
+                }
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::debug!(%error, "redis: recovery has to wait");
+                    self.part
+                        .trouble(&self.sub.control.error(&error).to_string());
                     backoff.wait().await;
                     continue;
                 }
@@ -216,7 +224,10 @@ impl Recovery {
             self.sub.attempts(lane),
             &lease,
         ]);
-        cmd.arg(&*self.sub.group).arg(owner).arg(&*me.consumer).arg(BATCH);
+        cmd.arg(&*self.sub.group)
+            .arg(owner)
+            .arg(&*me.consumer)
+            .arg(BATCH);
         match idle {
             None => cmd.arg(""),
             Some(idle) => cmd.arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)),
@@ -236,13 +247,21 @@ impl Recovery {
         let trimmed = taken.iter().filter(|(_, wait)| *wait < 0).count();
         self.sub.trimmed(lane, trimmed);
         if !taken.is_empty() {
-            tracing::info!(owner, count = taken.len(), "redis: took over pending entries");
+            tracing::info!(
+                owner,
+                count = taken.len(),
+                "redis: took over pending entries"
+            );
         }
         let now = Instant::now();
         let mut ledger = self.sub.ledger.lock();
         for (id, wait) in taken {
             if let Ok(wait) = u64::try_from(wait) {
-                ledger.park(Place { lane, id }, me.epoch, now + Duration::from_millis(wait));
+                ledger.park(
+                    Place { lane, id },
+                    me.epoch,
+                    now + Duration::from_millis(wait),
+                );
             }
         }
         Ok(full)
@@ -270,7 +289,8 @@ impl Recovery {
                 let mut cmd = redis::cmd("XPENDING");
                 cmd.arg(self.sub.stream(*lane)).arg(&*self.sub.group);
                 if !idle.is_zero() {
-                    cmd.arg("IDLE").arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
+                    cmd.arg("IDLE")
+                        .arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
                 }
                 cmd.arg(&from).arg("+").arg(BATCH * 10).arg(&*me.consumer);
                 let rows = match self.sub.control.query(&cmd).await {
@@ -308,14 +328,18 @@ impl Recovery {
     /// Reads what is due and hands it over. False when nobody reads any more.
     async fn deliver(&self, me: &Identity) -> Result<bool, RedisError> {
         loop {
-            let places = self.sub.ledger.lock().take_due(Instant::now(), BATCH);
+            let most = self.sub.sizes.how_many(BATCH, BYTES);
+            let places = self.sub.ledger.lock().take_due(Instant::now(), most);
             let Some(first) = places.first() else {
                 return Ok(true);
             };
             let loaded = match self.load(first.lane, &places, me).await {
                 Ok(loaded) => loaded,
                 Err(e) => {
-                    self.sub.ledger.lock().put_back(&places, me.epoch, Instant::now());
+                    self.sub
+                        .ledger
+                        .lock()
+                        .put_back(&places, me.epoch, Instant::now());
                     return Err(e);
                 }
             };
@@ -325,7 +349,12 @@ impl Recovery {
         }
     }
 
-    async fn load(&self, lane: Lane, places: &[Place], me: &Identity) -> Result<Vec<Fetched>, RedisError> {
+    async fn load(
+        &self,
+        lane: Lane,
+        places: &[Place],
+        me: &Identity,
+    ) -> Result<Vec<Fetched>, RedisError> {
         let script = &self.sub.scripts.load;
         let mut cmd = script.call(&[self.sub.stream(lane), self.sub.attempts(lane)]);
         cmd.arg(&*self.sub.group).arg(&*me.consumer);

@@ -1,4 +1,5 @@
--- KEYS: stream, hosts, attempts, destination…; ARGV: group, me, how many, lowest id, highest id, then per commit
+-- KEYS: stream, hosts, attempts, destination…; ARGV: group, me, how many, lowest id, highest id, '1' where nobody else
+--   reads the stream (accepted entries are then deleted), then per commit
 --   id, 'a' (accept) | 'd' (accept, drop its record) | 'r' attempts after-ms (release), outputs,
 --   and per output: index of its key, number of arguments, the arguments of XADD.
 -- Answers what did not happen: rows of { commit, 'F' } fenced, { commit, 'P', output, error } not published,
@@ -25,7 +26,7 @@ end
 local bad, acks, owners, all = {}, {}, {}, {}
 local drops, records_set, releases = {}, {}, {}
 local time
-local i = 6
+local i = 7
 for c = 1, many do
   local id, verb = ARGV[i], ARGV[i + 1]
   i = i + 2
@@ -77,7 +78,11 @@ for c = 1, many do
 end
 if #acks > 0 then
   local answer = redis.pcall('XACK', stream, group, unpack(acks))
-  if type(answer) == 'table' then
+  if type(answer) ~= 'table' then
+    if ARGV[6] == '1' then
+      redis.pcall('XDEL', stream, unpack(acks))
+    end
+  else
     undo(all)
     for k = 1, #owners do
       bad[#bad + 1] = { owners[k], 'S', answer.err or 'no answer' }

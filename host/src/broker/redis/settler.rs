@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use super::entry;
-use super::ledger::Held;
+use super::ledger::{Held, Lane};
 use super::publisher::{self, Xadd};
 use super::subscription::Subscription;
 use crate::commit::{Commit, Destination, Publication, Settlement};
@@ -170,7 +170,8 @@ impl RedisSettler {
             .arg(consumer)
             .arg(chunk.len())
             .arg(low.to_string())
-            .arg(high.to_string());
+            .arg(high.to_string())
+            .arg(u8::from(lane == Lane::Retry));
         for item in chunk {
             arguments(&mut cmd, item, &keys, outputs);
         }
@@ -245,7 +246,11 @@ fn arguments(cmd: &mut redis::Cmd, item: &Item<'_>, keys: &[&str], outputs: bool
     cmd.arg(item.outputs.len());
     for output in &item.outputs {
         // Keys are counted from one there; the first three are ours.
-        let key = keys[3..].iter().position(|k| *k == output.stream).unwrap_or(0) + 4;
+        let key = keys[3..]
+            .iter()
+            .position(|k| *k == output.stream)
+            .unwrap_or(0)
+            + 4;
         cmd.arg(key).arg(output.args());
         output.write(cmd);
     }
@@ -271,11 +276,15 @@ fn results(count: usize, answer: Value) -> Vec<Committed> {
 
 fn exception(row: Value) -> Option<(usize, Committed)> {
     let mut row = entry::items(row)?.into_iter();
-    let index = usize::try_from(entry::int(&row.next()?)?).ok()?.checked_sub(1)?;
+    let index = usize::try_from(entry::int(&row.next()?)?)
+        .ok()?
+        .checked_sub(1)?;
     let result = match entry::text(row.next()?)?.as_str() {
         "F" => Committed::NotSettled(no_longer_ours()),
         "P" => {
-            let output = usize::try_from(entry::int(&row.next()?)?).ok()?.checked_sub(1)?;
+            let output = usize::try_from(entry::int(&row.next()?)?)
+                .ok()?
+                .checked_sub(1)?;
             let said = entry::text(row.next()?)?;
             Committed::NotPublished(output, PublishError::Destination(format!("redis: {said}")))
         }
@@ -293,14 +302,19 @@ impl Settler for RedisSettler {
     }
 
     fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
-        Box::pin(self.run(
-            batch
-                .iter()
-                .map(|c| (Settle::from(*c), c.publications.as_slice())),
-        ))
+        Box::pin(
+            self.run(
+                batch
+                    .iter()
+                    .map(|c| (Settle::from(*c), c.publications.as_slice())),
+            ),
+        )
     }
 
-    fn settle<'a>(&'a mut self, batch: &'a [Settle]) -> BoxFuture<'a, Vec<Result<(), SettleError>>> {
+    fn settle<'a>(
+        &'a mut self,
+        batch: &'a [Settle],
+    ) -> BoxFuture<'a, Vec<Result<(), SettleError>>> {
         Box::pin(async move {
             self.run(batch.iter().map(|s| (*s, [].as_slice())))
                 .await

@@ -40,6 +40,7 @@ impl RedisSource {
     fn take(&mut self, room: Room) -> Vec<Delivery> {
         let mut taken = Vec::with_capacity(room.messages.min(self.ready.len()));
         let mut bytes = 0usize;
+        let ledger = self.sub.ledger.lock();
         while taken.len() < room.messages
             && let Some(next) = self.ready.front()
         {
@@ -51,12 +52,18 @@ impl RedisSource {
                 break;
             };
             // Read under a name we have lost since: it comes again by its new owner.
-            if self.sub.ledger.lock().current(token) {
+            if ledger.current(token) {
                 bytes = bytes.saturating_add(size);
                 taken.push(Delivery::new(token, message, &self.inbox));
             }
         }
         taken
+    }
+
+    fn add(&mut self, read: Vec<Fetched>) {
+        let bytes = read.iter().map(|f| f.message.size()).sum();
+        self.sub.sizes.saw(read.len(), bytes);
+        self.ready.extend(read);
     }
 
     async fn next(&mut self, room: Room) -> Result<Vec<Delivery>, BrokerError> {
@@ -65,15 +72,16 @@ impl RedisSource {
             if !taken.is_empty() {
                 return Ok(taken);
             }
-            if !self.asked && self.asks.try_send(room.messages).is_ok() {
+            let count = self.sub.sizes.how_many(room.messages, room.bytes);
+            if !self.asked && self.asks.try_send(count).is_ok() {
                 self.asked = true;
             }
             tokio::select! {
                 biased;
-                Some(again) = self.again.recv() => self.ready.extend(again),
+                Some(again) = self.again.recv() => self.add(again),
                 Some(fresh) = self.fresh.recv() => {
                     self.asked = false;
-                    self.ready.extend(fresh?);
+                    self.add(fresh?);
                 }
                 else => return Err(BrokerError::Unavailable("the subscription is closed".into())),
             }

@@ -12,6 +12,7 @@ use super::connection::Link;
 use super::entry::{self, Raw};
 use super::ledger::{Identity, Lane, Ledger};
 use super::script::Scripts;
+use super::sizes::Sizes;
 use super::wire::{self, Kept, Reading};
 use super::{Counters, Options, keys};
 use crate::delivery::Token;
@@ -42,6 +43,7 @@ pub(super) struct Subscription {
     /// Leases and recovery, so that a long pipeline of outputs does not keep a lease from being renewed.
     pub(super) control: Arc<Link>,
     pub(super) counters: Arc<Counters>,
+    pub(super) sizes: Sizes,
     streams: [Stream; 2],
     pub(super) hosts: String,
     /// See [`Ledger`] on how long it is held.
@@ -92,6 +94,7 @@ impl Subscription {
             parked: Notify::new(),
             doubt: Notify::new(),
             retry_open: AtomicBool::new(false),
+            sizes: Sizes::default(),
             options,
             scripts,
             data,
@@ -152,8 +155,13 @@ impl Subscription {
         }
     }
 
-    /// Makes the group of a stream, and the stream. `start` is `0` or `$`.
-    pub(super) async fn create_group(&self, link: &Link, lane: Lane, start: &str) -> Result<(), RedisError> {
+    /// Makes the group of a stream, and the stream; false where it was there. `start` is `0` or `$`.
+    pub(super) async fn create_group(
+        &self,
+        link: &Link,
+        lane: Lane,
+        start: &str,
+    ) -> Result<bool, RedisError> {
         let mut cmd = redis::cmd("XGROUP");
         cmd.arg("CREATE")
             .arg(self.stream(lane))
@@ -168,9 +176,9 @@ impl Subscription {
                 if let Err(error) = link.query(&del).await {
                     tracing::debug!(%error, "redis: old attempts not deleted");
                 }
-                Ok(())
+                Ok(true)
             }
-            Err(e) if e.code() == Some("BUSYGROUP") => Ok(()),
+            Err(e) if e.code() == Some("BUSYGROUP") => Ok(false),
             Err(e) => Err(e),
         }
     }
@@ -178,7 +186,9 @@ impl Subscription {
     /// Counts entries that were trimmed or deleted while they were pending.
     pub(super) fn trimmed(&self, lane: Lane, count: usize) {
         if count > 0 {
-            self.counters.trimmed.fetch_add(count as u64, Ordering::Relaxed);
+            self.counters
+                .trimmed
+                .fetch_add(count as u64, Ordering::Relaxed);
             tracing::warn!(
                 stream = self.stream(lane),
                 group = &*self.group,
@@ -196,11 +206,15 @@ impl Subscription {
     /// Names of a group's consumers.
     pub(super) async fn consumers(&self, lane: Lane) -> Result<Vec<String>, RedisError> {
         let mut cmd = redis::cmd("XINFO");
-        cmd.arg("CONSUMERS").arg(self.stream(lane)).arg(&*self.group);
+        cmd.arg("CONSUMERS")
+            .arg(self.stream(lane))
+            .arg(&*self.group);
         let rows: Vec<Value> = match self.control.query(&cmd).await {
             Ok(value) => entry::items(value).unwrap_or_default(),
             // No stream or no group yet.
-            Err(e) if e.code() == Some("NOGROUP") || e.detail() == Some("no such key") => Vec::new(),
+            Err(e) if e.code() == Some("NOGROUP") || e.detail() == Some("no such key") => {
+                Vec::new()
+            }
             Err(e) => return Err(e),
         };
         Ok(rows

@@ -124,7 +124,10 @@ fn set(name: &str, value: &Bytes, message: &mut Message) -> bool {
         CORRELATION_ID => put(&mut message.correlation_id, text()),
         REPLY_TO => put(&mut message.reply_to, text()),
         PRIORITY => put(&mut message.priority, number().and_then(|n| n.parse().ok())),
-        EXPIRES => put(&mut message.expires_at_ms, number().and_then(|n| n.parse().ok())),
+        EXPIRES => put(
+            &mut message.expires_at_ms,
+            number().and_then(|n| n.parse().ok()),
+        ),
         TOMBSTONE => {
             message.tombstone |= &value[..] == b"1";
             &value[..] == b"1"
@@ -221,21 +224,24 @@ fn base64(bytes: &[u8]) -> String {
             .fold(0u32, |w, (i, b)| w | u32::from(*b) << (16 - 8 * i));
         for i in 0..4 {
             let at = (word >> (18 - 6 * i)) as usize & 63;
-            out.push(if i <= chunk.len() { char::from(ALPHABET[at]) } else { '=' });
+            out.push(if i <= chunk.len() {
+                char::from(ALPHABET[at])
+            } else {
+                '='
+            });
         }
     }
     out
 }
 
+/// A field on its way out: name and value.
+pub(super) type Field<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// The fields an output is written as, in order: metadata, headers, headers that are not UTF-8, payload.
 ///
 /// `now_ms` turns a time to live into the time it ends.
-pub(super) fn write<'a>(
-    out: &'a Outgoing,
-    payload_field: &'a str,
-    now_ms: u64,
-) -> Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)> {
-    let mut fields: Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)> =
+pub(super) fn write<'a>(out: &'a Outgoing, payload_field: &'a str, now_ms: u64) -> Vec<Field<'a>> {
+    let mut fields: Vec<Field<'a>> =
         Vec::with_capacity(out.headers.len() + out.raw_headers.len() + 4);
     let mut meta = |name: &'static str, value: Option<Cow<'a, [u8]>>| {
         if let Some(value) = value {
@@ -250,7 +256,11 @@ pub(super) fn write<'a>(
     meta(CORRELATION_ID, text(&out.correlation_id));
     meta(REPLY_TO, text(&out.reply_to));
     meta(PRIORITY, out.priority.map(|p| number(p.into())));
-    meta(EXPIRES, out.ttl_ms.map(|ttl| number(now_ms.saturating_add(ttl.into()))));
+    meta(
+        EXPIRES,
+        out.ttl_ms
+            .map(|ttl| number(now_ms.saturating_add(ttl.into()))),
+    );
     meta(TOMBSTONE, out.tombstone.then_some(Cow::Borrowed(b"1")));
     for header in &out.headers {
         let name = if taken(&header.name, payload_field) {
@@ -264,7 +274,10 @@ pub(super) fn write<'a>(
         fields.push((Cow::Borrowed(&name[..]), Cow::Borrowed(&value[..])));
     }
     if !out.tombstone {
-        fields.push((Cow::Borrowed(payload_field.as_bytes()), Cow::Borrowed(&out.payload[..])));
+        fields.push((
+            Cow::Borrowed(payload_field.as_bytes()),
+            Cow::Borrowed(&out.payload[..]),
+        ));
     }
     fields
 }

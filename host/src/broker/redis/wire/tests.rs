@@ -3,7 +3,10 @@ use super::*;
 
 fn raw(fields: &[(&[u8], &[u8])]) -> Raw {
     Raw {
-        id: EntryId { ms: 1_700_000_000_000, seq: 3 },
+        id: EntryId {
+            ms: 1_700_000_000_000,
+            seq: 3,
+        },
         fields: fields
             .iter()
             .map(|(n, v)| (Bytes::copy_from_slice(n), Bytes::copy_from_slice(v)))
@@ -30,7 +33,10 @@ fn a_plain_entry_is_payload_and_headers() {
     let m = read(
         raw(&[(b"a", b"1"), (b"payload", b"{}"), (b"a", b"2")]),
         &reading(field("payload")),
-        Kept { attempts: 2, deliveries: 5 },
+        Kept {
+            attempts: 2,
+            deliveries: 5,
+        },
     );
     assert_eq!(&m.payload[..], b"{}");
     assert_eq!(m.headers, [Header::text("a", "1"), Header::text("a", "2")]);
@@ -42,7 +48,11 @@ fn a_plain_entry_is_payload_and_headers() {
 
 #[test]
 fn without_the_payload_field_everything_is_headers() {
-    let m = read(raw(&[(b"a", b"1")]), &reading(field("body")), Kept::default());
+    let m = read(
+        raw(&[(b"a", b"1")]),
+        &reading(field("body")),
+        Kept::default(),
+    );
     assert!(m.payload.is_empty());
     assert!(!m.tombstone);
     assert_eq!(m.headers, [Header::text("a", "1")]);
@@ -51,7 +61,13 @@ fn without_the_payload_field_everything_is_headers() {
 #[test]
 fn a_whole_entry_is_a_json_object() {
     let m = read(
-        raw(&[(b"a", b"1"), (b"b", b"\xff\x00\x10"), (b"a", b"2"), (b"a", b"3"), (b"wharf-id", b"x")]),
+        raw(&[
+            (b"a", b"1"),
+            (b"b", b"\xff\x00\x10"),
+            (b"a", b"2"),
+            (b"a", b"3"),
+            (b"wharf-id", b"x"),
+        ]),
         &reading(PayloadFrom::Entry),
         Kept::default(),
     );
@@ -81,7 +97,10 @@ fn a_field_name_that_is_not_utf8_is_kept_for_the_dead_letter() {
         Kept::default(),
     );
     let kept = m.unrepresentable.expect("named");
-    assert_eq!(kept.headers, [(Bytes::from_static(b"\xff\xfe"), Bytes::from_static(b"v"))]);
+    assert_eq!(
+        kept.headers,
+        [(Bytes::from_static(b"\xff\xfe"), Bytes::from_static(b"v"))]
+    );
     assert_eq!(m.headers, [Header::text("ok", "1")]);
     assert_eq!(&m.payload[..], b"p");
 }
@@ -89,7 +108,11 @@ fn a_field_name_that_is_not_utf8_is_kept_for_the_dead_letter() {
 #[test]
 fn metadata_that_cannot_be_read_stays_a_header() {
     let m = read(
-        raw(&[(b"wharf-priority", b"high"), (b"wharf-expires", b"5"), (b"wharf-expires", b"6")]),
+        raw(&[
+            (b"wharf-priority", b"high"),
+            (b"wharf-expires", b"5"),
+            (b"wharf-expires", b"6"),
+        ]),
         &reading(field("payload")),
         Kept::default(),
     );
@@ -97,13 +120,23 @@ fn metadata_that_cannot_be_read_stays_a_header() {
     assert_eq!(m.expires_at_ms, Some(5));
     assert_eq!(
         m.headers,
-        [Header::text("wharf-priority", "high"), Header::text("wharf-expires", "6")]
+        [
+            Header::text("wharf-priority", "high"),
+            Header::text("wharf-expires", "6")
+        ]
     );
 }
 
 #[test]
 fn a_time_to_live_is_written_as_its_end() {
-    let out = Outgoing { ttl_ms: Some(250), ..Outgoing::default() };
+    let out = Outgoing {
+        ttl_ms: Some(250),
+        ..Outgoing::default()
+    };
     let fields = write(&out, "payload", 1000);
-    assert!(fields.iter().any(|(n, v)| &n[..] == b"wharf-expires" && &v[..] == b"1250"));
+    assert!(
+        fields
+            .iter()
+            .any(|(n, v)| &n[..] == b"wharf-expires" && &v[..] == b"1250")
+    );
 }
