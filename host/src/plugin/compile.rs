@@ -51,9 +51,7 @@ pub(super) async fn run(
             child(program, input.path(), output.path()).await?;
         }
     }
-    output
-        .persist(entry)
-        .map_err(|error| failed(error.error))?;
+    output.persist(entry).map_err(|error| failed(error.error))?;
     Ok(())
 }
 
@@ -68,7 +66,10 @@ async fn child(program: &Path, input: &Path, output: &Path) -> Result<(), Error>
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| {
-            Error::Compile(format!("`{}` cannot be started: {error}", program.display()))
+            Error::Compile(format!(
+                "`{}` cannot be started: {error}",
+                program.display()
+            ))
         })?;
     let Ok(done) = tokio::time::timeout(TIMEOUT, child.wait_with_output()).await else {
         return Err(Error::Compile(format!(

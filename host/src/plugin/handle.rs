@@ -170,11 +170,7 @@ impl PluginHandle {
 }
 
 impl Handler for PluginHandle {
-    fn handle<'a>(
-        &'a self,
-        message: &'a Message,
-        attempt: AttemptInfo,
-    ) -> BoxFuture<'a, Handled> {
+    fn handle<'a>(&'a self, message: &'a Message, attempt: AttemptInfo) -> BoxFuture<'a, Handled> {
         Box::pin(self.run(message, attempt))
     }
 }

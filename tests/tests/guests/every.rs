@@ -41,7 +41,10 @@ fn json_echo() {
 #[test]
 fn needs_http() {
     let said = refusal("needs-http");
-    assert!(said.contains("imports `wasi:http/outgoing-handler@"), "{said}");
+    assert!(
+        said.contains("imports `wasi:http/outgoing-handler@"),
+        "{said}"
+    );
     assert!(said.contains("--disable http fetch-event"), "{said}");
 }
 
@@ -63,12 +66,18 @@ fn probe_trap() {
 fn puppet() {
     let host = host();
     let plugin = host.add("puppet", |_| {});
-    assert_eq!(answer(host.call(&plugin, order(json!({"do": "recall"})))), json!(null));
+    assert_eq!(
+        answer(host.call(&plugin, order(json!({"do": "recall"})))),
+        json!(null)
+    );
 }
 
 #[test]
 fn wrong_export() {
     let said = refusal("wrong-export");
-    assert!(said.contains("does not export `wharf:messaging/handler@0.1.0-rc`"), "{said}");
+    assert!(
+        said.contains("does not export `wharf:messaging/handler@0.1.0-rc`"),
+        "{said}"
+    );
     assert!(said.contains("example:greeter/greet"), "{said}");
 }

@@ -26,7 +26,10 @@ fn a_guest_sees_no_environment_no_files_and_no_network() {
 #[test]
 fn a_fresh_instance_per_message_remembers_nothing() {
     let host = host();
-    for (isolation, remembered) in [(Isolation::Message, Value::Null), (Isolation::Instance, json!("secret"))] {
+    for (isolation, remembered) in [
+        (Isolation::Message, Value::Null),
+        (Isolation::Instance, json!("secret")),
+    ] {
         let plugin = host.add("puppet", |settings| settings.isolation = isolation);
         outputs(host.call(&plugin, order(json!({"do": "remember", "text": "secret"}))));
         let recalled = answer(host.call(&plugin, order(json!({"do": "recall"}))));
@@ -40,7 +43,10 @@ fn plugins_of_one_component_share_nothing() {
     let one = host.add("puppet", |_| {});
     let other = host.add("puppet", |settings| settings.name = "other".into());
     outputs(host.call(&one, order(json!({"do": "remember", "text": "secret"}))));
-    assert_eq!(answer(host.call(&other, order(json!({"do": "recall"})))), Value::Null);
+    assert_eq!(
+        answer(host.call(&other, order(json!({"do": "recall"})))),
+        Value::Null
+    );
 }
 
 #[test]
@@ -73,8 +79,12 @@ fn an_instance_that_grew_past_half_its_limit_is_replaced() {
 #[test]
 fn an_idle_instance_goes() {
     let host = host();
-    let plugin = host.add("noop", |settings| settings.recycle.idle = Duration::from_millis(50));
+    let plugin = host.add("noop", |settings| {
+        settings.recycle.idle = Duration::from_millis(50)
+    });
     outputs(host.call(&plugin, super::message("")));
     assert_eq!(plugin.status().instances, 1);
-    until("idle instances are dropped", || (plugin.status().instances == 0).then_some(()));
+    until("idle instances are dropped", || {
+        (plugin.status().instances == 0).then_some(())
+    });
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::json;
 use wharf::config::ByteSize;
 use wharf::handler::{FaultKind, Handler};
-use wharf_tests::plugins::{ATTEMPT, Host, engine, until};
 use wharf_tests::guests::target;
+use wharf_tests::plugins::{ATTEMPT, Host, engine, until};
 
 use super::{COMPILER, host, order, outputs};
 
@@ -19,7 +19,10 @@ fn logs_are_bounded_per_message_and_per_second() {
             settings.limits.log = bytes;
             settings.limits.log_rate = rate;
         });
-        outputs(host.call(&plugin, order(json!({"do": "log", "lines": 5000, "bytes": 40}))));
+        outputs(host.call(
+            &plugin,
+            order(json!({"do": "log", "lines": 5000, "bytes": 40})),
+        ));
         let lost = host.metric(dropped).expect("the metric");
         assert!((4900.0..=4990.0).contains(&lost), "{bytes} {rate}: {lost}");
     }
@@ -28,13 +31,25 @@ fn logs_are_bounded_per_message_and_per_second() {
 #[test]
 fn the_last_lines_of_stderr_survive_a_flood() {
     let host = host();
-    let plugin = host.add("puppet", |settings| settings.limits.log = ByteSize::bytes(10));
-    outputs(host.call(&plugin, order(json!({"do": "log", "lines": 5000, "bytes": 40}))));
+    let plugin = host.add("puppet", |settings| {
+        settings.limits.log = ByteSize::bytes(10)
+    });
+    outputs(host.call(
+        &plugin,
+        order(json!({"do": "log", "lines": 5000, "bytes": 40})),
+    ));
     let fault = host
-        .call(&plugin, order(json!({"do": "panic", "text": "after the flood"})))
+        .call(
+            &plugin,
+            order(json!({"do": "panic", "text": "after the flood"})),
+        )
         .result
         .expect_err("a panic");
-    assert!(fault.message.contains("after the flood"), "{}", fault.message);
+    assert!(
+        fault.message.contains("after the flood"),
+        "{}",
+        fault.message
+    );
     assert!(fault.stderr.len() <= 20);
 }
 
@@ -59,7 +74,11 @@ fn all_guests_together_stay_within_the_budget() {
         .result
         .expect_err("no room");
     assert_eq!(fault.kind, FaultKind::NotRun, "{fault:?}");
-    assert!(fault.message.contains("guest budget of 64 MiB"), "{}", fault.message);
+    assert!(
+        fault.message.contains("guest budget of 64 MiB"),
+        "{}",
+        fault.message
+    );
     // More than all of it is the guest's own fault, whoever else runs.
     let fault = host
         .call(&other, order(json!({"do": "grow", "bytes": 70 << 20})))
@@ -81,7 +100,11 @@ fn calls_wait_for_a_place_in_a_small_pool_and_idle_instances_make_room() {
     );
     // One place and two for probes: five plugins cannot all keep an instance.
     let plugins: Vec<_> = (0..5)
-        .map(|n| host.add("noop", |settings| settings.name = format!("p{n}").as_str().into()))
+        .map(|n| {
+            host.add("noop", |settings| {
+                settings.name = format!("p{n}").as_str().into()
+            })
+        })
         .collect();
     let calls: Vec<_> = (0..50)
         .map(|n| {

@@ -26,7 +26,9 @@ fn spinners(host: &Host, each: u32) -> Vec<tokio::task::JoinHandle<wharf::handle
                 running.handle(&order(json!({"do": "spin"})), ATTEMPT).await
             }));
         }
-        until("all spin", || (plugin.status().instances == i64::from(each)).then_some(()));
+        until("all spin", || {
+            (plugin.status().instances == i64::from(each)).then_some(())
+        });
     }
     calls
 }
@@ -37,7 +39,11 @@ fn latencies(host: &Host, plugin: &Arc<PluginHandle>, calls: usize) -> Vec<Durat
         let mut took = Vec::with_capacity(calls);
         for _ in 0..calls {
             let start = Instant::now();
-            plugin.handle(&super::message(""), ATTEMPT).await.result.expect("handled");
+            plugin
+                .handle(&super::message(""), ATTEMPT)
+                .await
+                .result
+                .expect("handled");
             took.push(start.elapsed());
             tokio::task::yield_now().await;
         }
@@ -53,8 +59,15 @@ fn short_calls_answer_while_two_other_plugins_spin() {
     let calls = spinners(&host, 3);
     let took = latencies(&host, &quick, 500);
     let p99 = took[took.len() * 99 / 100];
-    assert!(p99 < Duration::from_millis(25), "p99 {p99:?}, worst {:?}", took[took.len() - 1]);
-    assert!(calls.iter().all(|call| !call.is_finished()), "they spun all the while");
+    assert!(
+        p99 < Duration::from_millis(25),
+        "p99 {p99:?}, worst {:?}",
+        took[took.len() - 1]
+    );
+    assert!(
+        calls.iter().all(|call| !call.is_finished()),
+        "they spun all the while"
+    );
     for call in &calls {
         call.abort();
     }
@@ -64,7 +77,9 @@ fn short_calls_answer_while_two_other_plugins_spin() {
 fn waiting_for_a_turn_is_not_charged_to_the_deadline() {
     let host = host();
     let calls = spinners(&host, 3);
-    let plugin = host.add("puppet", |settings| settings.limits.deadline = Duration::from_millis(400));
+    let plugin = host.add("puppet", |settings| {
+        settings.limits.deadline = Duration::from_millis(400)
+    });
     // One turn among three plugins: 200 ms of work take some 600 ms.
     let start = Instant::now();
     let handled = host.call(&plugin, order(json!({"do": "burn", "ms": 150})));
@@ -75,7 +90,10 @@ fn waiting_for_a_turn_is_not_charged_to_the_deadline() {
     handled.result.expect("within its deadline");
     assert!(took >= Duration::from_millis(150), "{took:?}");
     let start = Instant::now();
-    let fault = host.call(&plugin, order(json!({"do": "spin"}))).result.expect_err("a deadline");
+    let fault = host
+        .call(&plugin, order(json!({"do": "spin"})))
+        .result
+        .expect_err("a deadline");
     assert_eq!(fault.kind, FaultKind::Deadline);
     assert!(start.elapsed() < Duration::from_secs(4));
 }
@@ -86,6 +104,15 @@ fn an_endless_loop_does_not_keep_the_host_from_stopping() {
     let calls = spinners(&host, 2);
     let start = Instant::now();
     drop(host);
-    until("the calls are gone", || calls.iter().all(tokio::task::JoinHandle::is_finished).then_some(()));
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    until("the calls are gone", || {
+        calls
+            .iter()
+            .all(tokio::task::JoinHandle::is_finished)
+            .then_some(())
+    });
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
 }

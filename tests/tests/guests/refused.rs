@@ -11,15 +11,24 @@ use super::host;
 /// The refusal of the guest `name`, after any version could have been installed.
 pub(super) fn refusal(name: &str) -> String {
     let host = host();
-    let error = host.try_add(settings("p", guest(name))).err().expect("refused");
+    let error = host
+        .try_add(settings("p", guest(name)))
+        .err()
+        .expect("refused");
     assert!(host.catalog.get("p").is_none());
-    assert_eq!(host.metric("wharf_swaps_total{plugin=\"p\",result=\"refused\"}"), Some(1.0));
+    assert_eq!(
+        host.metric("wharf_swaps_total{plugin=\"p\",result=\"refused\"}"),
+        Some(1.0)
+    );
     error.to_string()
 }
 
 #[test]
 fn a_core_module_is_told_how_to_become_a_component() {
-    assert!(refusal("not-a-component").contains("not a component but a core module: build for wasm32-wasip2"));
+    assert!(
+        refusal("not-a-component")
+            .contains("not a component but a core module: build for wasm32-wasip2")
+    );
 }
 
 #[test]
@@ -34,11 +43,18 @@ fn files_that_are_no_component_say_what_they_are() {
     ] {
         let path = folder.path().join("p.wasm");
         std::fs::write(&path, bytes).expect("written");
-        let error = host.try_add(settings("p", &path)).err().expect("refused").to_string();
+        let error = host
+            .try_add(settings("p", &path))
+            .err()
+            .expect("refused")
+            .to_string();
         assert!(error.contains(says), "{error}");
     }
     let missing = folder.path().join("missing.wasm");
-    let error = host.try_add(settings("p", &missing)).err().expect("refused");
+    let error = host
+        .try_add(settings("p", &missing))
+        .err()
+        .expect("refused");
     assert!(matches!(error, Error::Read { .. }), "{error}");
 }
 
@@ -63,12 +79,35 @@ fn inspection_says_what_a_component_would_need() {
         host.run(async move { inspect(&store, &path).await })
     };
     let found = look(guest("needs-http")).expect("a component");
-    assert!(found.exports.iter().any(|name| name == "wharf:messaging/handler@0.1.0-rc"));
-    let http = found.imports.iter().find(|import| import.name.starts_with("wasi:http/"));
-    assert_eq!(http.expect("the import").need, wharf::plugin::Need::Unsupported);
-    assert!(found.refusal.expect("refused").to_string().contains("wasi:http"));
+    assert!(
+        found
+            .exports
+            .iter()
+            .any(|name| name == "wharf:messaging/handler@0.1.0-rc")
+    );
+    let http = found
+        .imports
+        .iter()
+        .find(|import| import.name.starts_with("wasi:http/"));
+    assert_eq!(
+        http.expect("the import").need,
+        wharf::plugin::Need::Unsupported
+    );
+    assert!(
+        found
+            .refusal
+            .expect("refused")
+            .to_string()
+            .contains("wasi:http")
+    );
     let found = look(guest("noop")).expect("a component");
     assert!(found.refusal.is_none());
-    assert_eq!(found.size, std::fs::metadata(guest("noop")).expect("the file").len());
-    assert!(matches!(look(guest("not-a-component")), Err(Error::NotAComponent(_))));
+    assert_eq!(
+        found.size,
+        std::fs::metadata(guest("noop")).expect("the file").len()
+    );
+    assert!(matches!(
+        look(guest("not-a-component")),
+        Err(Error::NotAComponent(_))
+    ));
 }
