@@ -65,7 +65,9 @@ pub enum Error {
     #[error("the component cannot be compiled: {0}")]
     Compile(String),
     /// It uses the async form of the component model.
-    #[error("the component uses the component model's async form, which this host does not run yet; build it with synchronous exports and imports")]
+    #[error(
+        "the component uses the component model's async form, which this host does not run yet; build it with synchronous exports and imports"
+    )]
     Async,
     /// It is not the one that was pinned.
     #[error("the component's digest is {found}, the configuration wants {wanted}")]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// When it was not built: a suite that skips what it cannot find proves nothing.
 #[must_use]
 pub fn guest(name: &str) -> PathBuf {
-    let path = folder().join(format!("{name}.wasm"));
+    let path = target().join("guests").join(format!("{name}.wasm"));
     assert!(
         path.exists(),
         "{} is missing: run `make guests`",
@@ -18,9 +18,14 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
-/// Where built guests lie: beside the profile's folder in the target folder, which is where the test itself runs from.
-fn folder() -> PathBuf {
+/// The target folder: a test runs from `target/<profile>/deps/`.
+///
+/// # Panics
+///
+/// When called from anything but a test.
+#[must_use]
+pub fn target() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let target = test.ancestors().nth(3).expect("target/debug/deps/test");
-    target.join("guests")
+    target.to_owned()
 }

@@ -44,7 +44,11 @@ pub struct Catalog {
 
 impl Catalog {
     /// An empty catalogue.
-    pub fn new(runtime: &GuestRuntime, store: &Arc<CodeStore>, metrics: &Arc<Metrics>) -> Arc<Self> {
+    pub fn new(
+        runtime: &GuestRuntime,
+        store: &Arc<CodeStore>,
+        metrics: &Arc<Metrics>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             engine: Arc::clone(runtime.engine()),
             runtime: runtime.handle().clone(),
@@ -95,7 +99,8 @@ impl Catalog {
                     let component = this.store.cached(this.engine.wasmtime(), &digest).await;
                     let component = component.ok_or(error)?;
                     let path = plugin.settings().component.clone();
-                    this.install(&plugin, &component, (digest, path, None)).await
+                    this.install(&plugin, &component, (digest, path, None))
+                        .await
                 })
                 .await
             }
@@ -117,7 +122,11 @@ impl Catalog {
     /// # Errors
     ///
     /// Why the version was refused; the same is logged and counted.
-    pub async fn swap(self: &Arc<Self>, name: &str, path: Option<PathBuf>) -> Result<Swapped, Error> {
+    pub async fn swap(
+        self: &Arc<Self>,
+        name: &str,
+        path: Option<PathBuf>,
+    ) -> Result<Swapped, Error> {
         let plugin = self.get(name).ok_or_else(|| Error::NoPlugin(name.into()))?;
         let path = path.unwrap_or_else(|| plugin.settings().component.clone());
         self.swap_plugin(&plugin, path).await
@@ -143,7 +152,8 @@ impl Catalog {
         let to = Arc::clone(plugin);
         let result = {
             let path = path.clone();
-            self.on_guests(async move { this.load(&to, path).await }).await
+            self.on_guests(async move { this.load(&to, path).await })
+                .await
         };
         let name = &*plugin.settings().name;
         let metrics = &plugin.parts.metrics;
@@ -180,15 +190,24 @@ impl Catalog {
                 found: source.digest.to_string(),
             });
         }
-        if plugin.current().is_some_and(|version| version.digest == source.digest) {
+        if plugin
+            .current()
+            .is_some_and(|version| version.digest == source.digest)
+        {
             return Ok(Swapped::Unchanged(source.digest));
         }
-        let component = self.store.component(self.engine.wasmtime(), &source).await?;
+        let component = self
+            .store
+            .component(self.engine.wasmtime(), &source)
+            .await?;
         let digest = Arc::clone(&source.digest);
         let from = (source.digest, source.path, source.stamp);
         self.install(plugin, &component, from).await?;
-        if let Err(error) = self.store.remember(&plugin.settings().name, &digest) {
-            tracing::warn!(plugin = &*plugin.settings().name, %error, "the version cannot be noted as the last good one");
+        let name = &*plugin.settings().name;
+        if self.store.last_good(name).as_deref() != Some(&*digest)
+            && let Err(error) = self.store.remember(name, &digest)
+        {
+            tracing::warn!(plugin = name, %error, "the version cannot be noted as the last good one");
         }
         Ok(Swapped::To(digest))
     }

@@ -142,7 +142,11 @@ mod tests {
         assert!(clock.take_fresh() && !clock.take_fresh());
         assert!(!clock.expired(at(1007)));
         assert!(clock.expired(at(1008)));
-        assert_eq!(clock.end(at(1008)), MS * 7, "host calls are not the guest's own time");
+        assert_eq!(
+            clock.end(at(1008)),
+            MS * 7,
+            "host calls are not the guest's own time"
+        );
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Compiling one component: the parent's side, which waits, and the child's, which works under limits.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit};
@@ -52,9 +51,7 @@ pub(super) async fn run(
             child(program, input.path(), output.path()).await?;
         }
     }
-    output
-        .persist(entry)
-        .map_err(|error| failed(error.error))?;
+    output.persist(entry).map_err(|error| failed(error.error))?;
     Ok(())
 }
 
@@ -69,7 +66,10 @@ async fn child(program: &Path, input: &Path, output: &Path) -> Result<(), Error>
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| {
-            Error::Compile(format!("`{}` cannot be started: {error}", program.display()))
+            Error::Compile(format!(
+                "`{}` cannot be started: {error}",
+                program.display()
+            ))
         })?;
     let Ok(done) = tokio::time::timeout(TIMEOUT, child.wait_with_output()).await else {
         return Err(Error::Compile(format!(
@@ -99,20 +99,25 @@ fn refusal(text: String) -> Error {
     }
 }
 
-/// The child's whole life: `arguments` are what follows [`COMMAND`]. An error belongs on stderr, with exit code 1.
-///
-/// # Errors
-///
-/// One line saying why the component cannot be compiled.
-pub fn compile_main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), String> {
-    let mut arguments = arguments.into_iter();
-    let (Some(input), Some(output), None) = (arguments.next(), arguments.next(), arguments.next())
-    else {
+/// The child's whole life: `arguments` are what follows [`COMMAND`]. What is wrong goes to stderr in one line.
+pub fn compile_main(arguments: &[PathBuf]) -> ExitCode {
+    match compile_restrained(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            // Nobody is left to tell where stderr is closed.
+            let _told = writeln!(io::stderr(), "{reason}").is_ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compile_restrained(arguments: &[PathBuf]) -> Result<(), String> {
+    let [input, output] = arguments else {
         return Err(format!("usage: {COMMAND} <component> <output>"));
     };
     restrain().map_err(|error| format!("limits cannot be set: {error}"))?;
-    let bytes = fs::read(&input).map_err(|error| error.to_string())?;
-    compile(&bytes, Path::new(&output))
+    let bytes = fs::read(input).map_err(|error| error.to_string())?;
+    compile(&bytes, output)
 }
 
 /// Lets everything else go first and bounds what may be used.

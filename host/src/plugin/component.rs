@@ -73,7 +73,9 @@ impl Import {
     fn refusal(&self) -> String {
         let name = &self.name;
         match self.need {
-            Need::Config => format!("imports `{name}`: grant it with `grants: {{ config: {{…}} }}`"),
+            Need::Config => {
+                format!("imports `{name}`: grant it with `grants: {{ config: {{…}} }}`")
+            }
             _ if name.starts_with("wasi:http/") => format!(
                 "imports `{name}`, and handlers have no network in this version; JavaScript is built without it by \
                  `--disable http fetch-event`"
@@ -97,8 +99,14 @@ impl Surface {
         let engine = component.engine();
         let ty = component.component_type();
         Self {
-            exports: ty.exports(engine).map(|(name, _)| name.to_owned()).collect(),
-            imports: ty.imports(engine).map(|(name, _)| Import::new(name)).collect(),
+            exports: ty
+                .exports(engine)
+                .map(|(name, _)| name.to_owned())
+                .collect(),
+            imports: ty
+                .imports(engine)
+                .map(|(name, _)| Import::new(name))
+                .collect(),
         }
     }
 
@@ -167,9 +175,14 @@ pub(super) fn check_exports(component: &Component, surface: &Surface) -> Result<
         return Err(no_handler(surface));
     };
     let ComponentItem::ComponentInstance(interface) = export.ty else {
-        return Err(Error::WrongType(format!("`{}` is not an interface", v1::HANDLER)));
+        return Err(Error::WrongType(format!(
+            "`{}` is not an interface",
+            v1::HANDLER
+        )));
     };
-    let handle = interface.get_export(engine, "handle").map(|export| export.ty);
+    let handle = interface
+        .get_export(engine, "handle")
+        .map(|export| export.ty);
     let Some(ComponentItem::ComponentFunc(handle)) = handle else {
         return Err(Error::WrongType("it has no function `handle`".into()));
     };
@@ -218,12 +231,21 @@ mod tests {
         ] {
             assert_eq!(Import::new(name).need, need, "{name}");
         }
-        assert!(Import::new("wasi:http/types@0.2.10").refusal().contains("--disable http fetch-event"));
+        assert!(
+            Import::new("wasi:http/types@0.2.10")
+                .refusal()
+                .contains("--disable http fetch-event")
+        );
     }
 
     #[test]
     fn bytes_that_are_no_component_are_named() {
-        let said = |bytes: &[u8]| check_bytes(bytes).err().map(|e| e.to_string()).unwrap_or_default();
+        let said = |bytes: &[u8]| {
+            check_bytes(bytes)
+                .err()
+                .map(|e| e.to_string())
+                .unwrap_or_default()
+        };
         assert!(said(b"\0asm\x01\0\0\0").contains("core module"));
         assert!(said(b"").contains("empty"));
         assert!(said(b"#!/bin/sh").contains("not WebAssembly"));

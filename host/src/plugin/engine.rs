@@ -129,7 +129,11 @@ impl Engine {
     }
 
     pub(super) fn plugins(&self) -> Vec<Arc<PluginHandle>> {
-        self.plugins.lock().iter().filter_map(Weak::upgrade).collect()
+        self.plugins
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 
     /// A place in the pool. Idle instances of all plugins go when there is none left.

@@ -25,11 +25,7 @@ pub(super) fn from_error(error: &wasmtime::Error, deadline_ms: u128, stderr: Vec
     }
 }
 
-fn classify(
-    error: &wasmtime::Error,
-    deadline_ms: u128,
-    stderr: &[String],
-) -> (FaultKind, String) {
+fn classify(error: &wasmtime::Error, deadline_ms: u128, stderr: &[String]) -> (FaultKind, String) {
     if let Some(denied) = error.downcast_ref::<Denied>() {
         let kind = match denied {
             Denied::Limit { .. } => FaultKind::Memory,
@@ -56,7 +52,10 @@ fn classify(
         // The guest had returned: what it returned could not be taken over.
         None => (
             FaultKind::BadOutput,
-            format!("the handler's answer cannot be read: {}", error.root_cause()),
+            format!(
+                "the handler's answer cannot be read: {}",
+                error.root_cause()
+            ),
         ),
     }
 }
@@ -78,7 +77,9 @@ fn trapped(trap: Trap, stderr: &[String]) -> String {
 
 /// The text of a panic or of an uncaught error: Rust puts place and text on two lines, other languages on one.
 fn panic_text(stderr: &[String]) -> Option<String> {
-    let at = stderr.iter().rposition(|line| line.contains("panicked at "))?;
+    let at = stderr
+        .iter()
+        .rposition(|line| line.contains("panicked at "))?;
     let line = &stderr[at];
     let place = line[line.find("panicked at ")?..].trim_end_matches(':');
     match stderr.get(at + 1) {
@@ -130,6 +131,9 @@ mod tests {
             trapped(Trap::StackOverflow, &[]),
             "the handler trapped: call stack exhausted"
         );
-        assert_eq!(panic_text(&lines("panicked at src/x.rs:1:1:")).as_deref(), Some("panicked at src/x.rs:1:1"));
+        assert_eq!(
+            panic_text(&lines("panicked at src/x.rs:1:1:")).as_deref(),
+            Some("panicked at src/x.rs:1:1")
+        );
     }
 }

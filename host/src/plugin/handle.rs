@@ -152,7 +152,7 @@ impl PluginHandle {
         let fresh = self.parts.settings.isolation == Isolation::Message;
         let mut instance = match version.take() {
             Some(instance) if !fresh => instance,
-            _ => Box::new(Box::pin(Instance::create(&self.engine, &self.parts, version)).await?),
+            _ => Box::pin(Instance::create(&self.engine, &self.parts, version)).await?,
         };
         // Where this future is dropped, or the call ends in a fault, the instance goes with it.
         let outcome = instance.handle(&self.parts, message, attempt).await?;
@@ -170,11 +170,7 @@ impl PluginHandle {
 }
 
 impl Handler for PluginHandle {
-    fn handle<'a>(
-        &'a self,
-        message: &'a Message,
-        attempt: AttemptInfo,
-    ) -> BoxFuture<'a, Handled> {
+    fn handle<'a>(&'a self, message: &'a Message, attempt: AttemptInfo) -> BoxFuture<'a, Handled> {
         Box::pin(self.run(message, attempt))
     }
 }

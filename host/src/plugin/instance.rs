@@ -145,7 +145,10 @@ fn settle<T>(
         Err(Stopped) => {
             let mut fault = Fault::new(
                 FaultKind::Deadline,
-                format!("{}, waiting in a host call", fault::deadline_passed(deadline.as_millis())),
+                format!(
+                    "{}, waiting in a host call",
+                    fault::deadline_passed(deadline.as_millis())
+                ),
             );
             fault.stderr = logs.tail();
             Err(fault)

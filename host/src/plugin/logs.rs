@@ -332,7 +332,11 @@ mod tests {
         logs.begin(&"2".into());
         assert_eq!(logs.tail(), Vec::<String>::new());
         write(&logs, "again\n");
-        assert_eq!(metrics.log_dropped.get(), 29, "each message has its own bytes");
+        assert_eq!(
+            metrics.log_dropped.get(),
+            29,
+            "each message has its own bytes"
+        );
     }
 
     #[tokio::test]
@@ -342,7 +346,10 @@ mod tests {
         write(&logs, "line\n\ntwo\x1b[31m\r\n");
         logs.0.lock().write(Stream::Stderr, b"\xff\xfe");
         logs.end();
-        assert_eq!(logs.tail(), ["one line", "two\\u{1b}[31m", "\u{fffd}\u{fffd}"]);
+        assert_eq!(
+            logs.tail(),
+            ["one line", "two\\u{1b}[31m", "\u{fffd}\u{fffd}"]
+        );
         logs.begin(&"2".into());
         write(&logs, &"x".repeat(LINE * 2 + 1));
         logs.end();

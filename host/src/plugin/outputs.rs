@@ -55,7 +55,11 @@ fn destination(settings: &Settings, message: &Message, out: &Outgoing) -> Result
             let granted: Vec<_> = settings.destinations.keys().map(String::as_str).collect();
             return denied(format!(
                 "destination `{name}` is not granted to this plugin (granted: {})",
-                if granted.is_empty() { "none".to_owned() } else { granted.join(", ") }
+                if granted.is_empty() {
+                    "none".to_owned()
+                } else {
+                    granted.join(", ")
+                }
             ));
         }
         return match (&message.reply_to, &out.topic) {

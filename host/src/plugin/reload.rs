@@ -45,7 +45,10 @@ impl Watcher {
             .map(|plugin| {
                 let settings = plugin.settings();
                 let loaded = plugin.current().and_then(|v| v.stamp);
-                (settings.name.to_string(), File::new(settings.component.clone(), loaded))
+                (
+                    settings.name.to_string(),
+                    File::new(settings.component.clone(), loaded),
+                )
             })
             .collect();
         let changed = Arc::new(Notify::new());

@@ -24,7 +24,10 @@ impl GuestRuntime {
     /// Starts as many threads as `settings.workers` says.
     pub fn start(settings: EngineSettings) -> Result<Self, Error> {
         let workers = settings.workers.max(1);
-        let engine = Engine::new(EngineSettings { workers, ..settings })?;
+        let engine = Engine::new(EngineSettings {
+            workers,
+            ..settings
+        })?;
         let mut builder = Builder::new_multi_thread();
         builder
             .worker_threads(workers)

@@ -58,7 +58,12 @@ impl Settings {
             destinations: plugin
                 .publish
                 .iter()
-                .map(|(name, to)| (name.clone(), to.allow_topic_override.clone().unwrap_or_default()))
+                .map(|(name, to)| {
+                    (
+                        name.clone(),
+                        to.allow_topic_override.clone().unwrap_or_default(),
+                    )
+                })
                 .collect(),
             reload: plugin.reload,
             on_component_error: plugin.on_component_error,
@@ -86,10 +91,12 @@ impl Settings {
 
 /// Whether `topic` is one of `allowed`: exact names, or a beginning followed by `*`.
 pub(super) fn allows(allowed: &[String], topic: &str) -> bool {
-    allowed.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(beginning) => topic.starts_with(beginning),
-        None => topic == pattern,
-    })
+    allowed
+        .iter()
+        .any(|pattern| match pattern.strip_suffix('*') {
+            Some(beginning) => topic.starts_with(beginning),
+            None => topic == pattern,
+        })
 }
 
 #[cfg(test)]

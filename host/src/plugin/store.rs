@@ -103,7 +103,9 @@ impl CodeStore {
             .create(&folder)
             .map_err(failed)?;
         let meta = fs::metadata(&folder).map_err(failed)?;
-        if let Some(reason) = untrusted(meta.mode(), meta.uid(), rustix::process::geteuid().as_raw()) {
+        if let Some(reason) =
+            untrusted(meta.mode(), meta.uid(), rustix::process::geteuid().as_raw())
+        {
             return Err(Error::Store {
                 path: folder,
                 reason: reason.into(),
@@ -225,7 +227,8 @@ mod tests {
     #[test]
     fn the_last_good_digest_is_remembered_and_checked() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = CodeStore::open(folder.path().join("code"), Compiler::InProcess).expect("a store");
+        let store =
+            CodeStore::open(folder.path().join("code"), Compiler::InProcess).expect("a store");
         assert_eq!(store.last_good("p"), None);
         let digest = format!("sha256:{}", "a1".repeat(32));
         store.remember("p", &digest).expect("written");

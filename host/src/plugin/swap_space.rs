@@ -10,7 +10,9 @@ pub(super) fn possible() -> bool {
     }
     let group = fs::read_to_string("/proc/self/cgroup")
         .ok()
-        .and_then(|text| own_group(&text).map(|group| format!("/sys/fs/cgroup{group}/memory.swap.max")));
+        .and_then(|text| {
+            own_group(&text).map(|group| format!("/sys/fs/cgroup{group}/memory.swap.max"))
+        });
     let denied = group
         .and_then(|path| fs::read_to_string(path).ok())
         .is_some_and(|max| max.trim() == "0");
@@ -19,7 +21,10 @@ pub(super) fn possible() -> bool {
 
 /// One line of heading, then one per swap area.
 fn any_swap(proc_swaps: &str) -> bool {
-    proc_swaps.lines().skip(1).any(|line| !line.trim().is_empty())
+    proc_swaps
+        .lines()
+        .skip(1)
+        .any(|line| !line.trim().is_empty())
 }
 
 /// The group in the unified hierarchy.
@@ -37,7 +42,9 @@ mod tests {
     fn reads_the_kernel_files() {
         let heading = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
         assert!(!any_swap(heading));
-        assert!(any_swap(&format!("{heading}/dev/zram0 partition 1024 0 100\n")));
+        assert!(any_swap(&format!(
+            "{heading}/dev/zram0 partition 1024 0 100\n"
+        )));
         assert_eq!(own_group("1:cpu:/a\n0::/b/c\n"), Some("/b/c"));
         assert_eq!(own_group("1:cpu:/a\n"), None);
     }

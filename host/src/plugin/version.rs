@@ -24,7 +24,7 @@ pub(super) struct Version {
     pub(super) prepared: Prepared,
     /// Idle instances, the last used on top: the warmest serves first and the rest may expire. `None` once the
     /// version is retired: an instance that comes back then is dropped.
-    idle: Mutex<Option<Vec<Box<Instance>>>>,
+    idle: Mutex<Option<Vec<Instance>>>,
     /// Live instances, idle ones included.
     live: Arc<AtomicUsize>,
 }
@@ -48,12 +48,12 @@ impl Version {
     }
 
     /// The warmest idle instance.
-    pub(super) fn take(&self) -> Option<Box<Instance>> {
+    pub(super) fn take(&self) -> Option<Instance> {
         self.idle.lock().as_mut()?.pop()
     }
 
     /// Keeps an instance for the next message.
-    pub(super) fn put(&self, instance: Box<Instance>) {
+    pub(super) fn put(&self, instance: Instance) {
         let refused = match &mut *self.idle.lock() {
             Some(idle) => {
                 idle.push(instance);

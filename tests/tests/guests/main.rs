@@ -1,25 +1,41 @@
-//! Every hostile guest, and what becomes of it.
+//! Every guest, the hostile ones above all, and what becomes of it.
 
-mod host;
+mod contract;
+mod every;
+mod faults;
+mod isolation;
+mod limits;
+mod neighbours;
+mod refused;
 
-use host::{Host, json, message};
-use wharf::handler::{FaultKind, Outcome};
+use serde_json::Value;
+use wharf::handler::Outcome;
+use wharf::message::{Message, Outgoing};
+use wharf_tests::plugins::{Host, message};
 
-#[test]
-fn smoke() {
-    let host = Host::start();
-    let plugin = host.add("puppet", |_| {});
-    let done = host.call(&plugin, message("not an order"));
-    assert_eq!(done.result.map(|o| matches!(o, Outcome::Done(out) if out.len() == 1)), Ok(true));
-    for order in ["panic", "trap", "overflow", "leak", "spin", "exit", "probe"] {
-        let body = if order == "exit" { serde_json::json!({"do": order, "code": 0}) } else { serde_json::json!({"do": order}) };
-        let handled = host.call(&plugin, json(body));
-        println!("{order}: {handled:#?}");
+/// A host of this suite.
+fn host() -> Host {
+    Host::start(COMPILER)
+}
+
+const COMPILER: &str = env!("CARGO_BIN_EXE_compile-component");
+
+/// An order for the puppet.
+fn order(order: Value) -> Message {
+    message(order.to_string())
+}
+
+/// The outputs of a call that must have gone well.
+fn outputs(handled: wharf::handler::Handled) -> Vec<Outgoing> {
+    match handled.result {
+        Ok(Outcome::Done(outputs)) => outputs,
+        other => panic!("expected outputs, got {other:?}"),
     }
-    let slow = host.call(&plugin, json(serde_json::json!({"do": "sleep", "ms": 5000})));
-    println!("{slow:?}");
-    assert_eq!(slow.result.unwrap_err().kind, FaultKind::Deadline);
-    let n = 20000;
-    let noop = host.add("noop", |_| {});
-    host.bench(&noop, n);
+}
+
+/// The payload of the only output, as JSON.
+fn answer(handled: wharf::handler::Handled) -> Value {
+    let outputs = outputs(handled);
+    assert_eq!(outputs.len(), 1);
+    serde_json::from_slice(&outputs[0].payload).expect("JSON")
 }

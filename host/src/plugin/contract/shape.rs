@@ -51,11 +51,7 @@ pub(super) fn record<const N: usize>(fields: [(&str, Shape); N]) -> Shape {
 }
 
 pub(super) fn variant<const N: usize>(cases: [(&str, Shape); N]) -> Shape {
-    Shape::Variant(
-        cases
-            .map(|(name, of)| (name.to_owned(), Some(of)))
-            .into(),
-    )
+    Shape::Variant(cases.map(|(name, of)| (name.to_owned(), Some(of))).into())
 }
 
 pub(super) fn result(ok: Option<Shape>, err: Option<Shape>) -> Shape {
@@ -268,14 +264,20 @@ mod tests {
                 record([("id", U32), ("key", option(list(U8)))]),
                 "`message.id` is u32, the contract's is string",
             ),
-            (String, "`message` is string, the contract's is a record of 2 fields"),
+            (
+                String,
+                "`message` is string, the contract's is a record of 2 fields",
+            ),
         ] {
             assert_eq!(want.difference(&func(have)).as_deref(), Some(said));
         }
         assert_eq!(want.difference(&want), None);
         let mut other = want.clone();
         other.result = None;
-        assert_eq!(want.difference(&other).as_deref(), Some("it returns nothing"));
+        assert_eq!(
+            want.difference(&other).as_deref(),
+            Some("it returns nothing")
+        );
         other = want.clone();
         other.is_async = true;
         assert!(want.difference(&other).is_some());

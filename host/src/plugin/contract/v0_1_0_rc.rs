@@ -142,9 +142,7 @@ fn lift_failure(failure: wire::Failure) -> Failure {
         kind,
         reason: info.reason,
         code: info.code,
-        after: info
-            .after_ms
-            .map(|ms| Duration::from_millis(u64::from(ms))),
+        after: info.after_ms.map(|ms| Duration::from_millis(u64::from(ms))),
     }
 }
 

@@ -107,8 +107,15 @@ mod tests {
         assert_eq!(seen.look(zero, stamp(1), SETTLE), Look::Same);
         assert_eq!(seen.look(zero, stamp(2), SETTLE), Look::Settling(SETTLE));
         let grows = zero + MS * 90;
-        assert_eq!(seen.look(grows, stamp(3), SETTLE), Look::Settling(SETTLE), "still written");
-        assert_eq!(seen.look(grows + MS * 99, stamp(3), SETTLE), Look::Settling(MS));
+        assert_eq!(
+            seen.look(grows, stamp(3), SETTLE),
+            Look::Settling(SETTLE),
+            "still written"
+        );
+        assert_eq!(
+            seen.look(grows + MS * 99, stamp(3), SETTLE),
+            Look::Settling(MS)
+        );
         assert_eq!(seen.look(grows + SETTLE, stamp(3), SETTLE), Look::Load);
         assert_eq!(seen.look(grows + SETTLE * 9, stamp(3), SETTLE), Look::Same);
     }
@@ -120,7 +127,10 @@ mod tests {
         assert_eq!(seen.look(zero, None, SETTLE), Look::Same);
         assert_eq!(seen.look(zero, stamp(2), SETTLE), Look::Settling(SETTLE));
         assert_eq!(seen.look(zero, stamp(1), SETTLE), Look::Same);
-        assert_eq!(seen.look(zero + SETTLE, stamp(2), SETTLE), Look::Settling(SETTLE));
+        assert_eq!(
+            seen.look(zero + SETTLE, stamp(2), SETTLE),
+            Look::Settling(SETTLE)
+        );
     }
 
     #[test]
