@@ -16,7 +16,12 @@ use super::{Broker, Config, Plugin};
 
 /// Checks a configuration. `written` is the tree of the files, `merged` the same after `defaults` were filled in.
 pub(super) fn check(config: &Config, written: &Node, merged: &Node, problems: &mut Vec<Problem>) {
-    let mut check = Check { config, written, merged, problems };
+    let mut check = Check {
+        config,
+        written,
+        merged,
+        problems,
+    };
     brokers::check(&mut check);
     for (name, plugin) in &config.plugins {
         let path = Path::of(["plugins", name]);
@@ -76,12 +81,17 @@ impl<'a> Check<'a> {
     }
 
     /// Every subscription with the way to it.
-    fn subscriptions(&self) -> impl Iterator<Item = (&'a str, &'a Plugin, &'a str, Path)> + use<'a> {
-        self.config.plugins.iter().flat_map(|(plugin_name, plugin)| {
-            plugin.subscribe.keys().map(move |name| {
-                let path = Path::of(["plugins", plugin_name, "subscribe", name]);
-                (plugin_name.as_str(), plugin, name.as_str(), path)
+    fn subscriptions(
+        &self,
+    ) -> impl Iterator<Item = (&'a str, &'a Plugin, &'a str, Path)> + use<'a> {
+        self.config
+            .plugins
+            .iter()
+            .flat_map(|(plugin_name, plugin)| {
+                plugin.subscribe.keys().map(move |name| {
+                    let path = Path::of(["plugins", plugin_name, "subscribe", name]);
+                    (plugin_name.as_str(), plugin, name.as_str(), path)
+                })
             })
-        })
     }
 }

@@ -75,11 +75,26 @@ impl Report {
     /// All of it as text for people, in colour or not, ending in a count.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
-        let mut text: String = self.diagnostics.iter().map(|one| one.render(colour) + "\n").collect();
-        let errors = self.diagnostics.iter().filter(|one| one.severity == Severity::Error).count() + self.omitted;
+        let mut text: String = self
+            .diagnostics
+            .iter()
+            .map(|one| one.render(colour) + "\n")
+            .collect();
+        let errors = self
+            .diagnostics
+            .iter()
+            .filter(|one| one.severity == Severity::Error)
+            .count()
+            + self.omitted;
         let plural = if errors == 1 { "" } else { "s" };
-        let shown = if self.omitted > 0 { format!(", of which {} are shown", errors - self.omitted) } else { String::new() };
-        text.push_str(&format!("{errors} error{plural} in the configuration{shown}\n"));
+        let shown = if self.omitted > 0 {
+            format!(", of which {} are shown", errors - self.omitted)
+        } else {
+            String::new()
+        };
+        text.push_str(&format!(
+            "{errors} error{plural} in the configuration{shown}\n"
+        ));
         text
     }
 }
@@ -147,13 +162,32 @@ impl Problem {
 
     /// A file that is not YAML.
     pub(super) fn syntax(span: Span, message: impl Into<String>) -> Self {
-        Self { shows: Shows::Keys, ..Self::new(span, message) }
+        Self {
+            shows: Shows::Keys,
+            ..Self::new(span, message)
+        }
+    }
+
+    pub(super) fn keys_only(self) -> Self {
+        Self {
+            shows: Shows::Keys,
+            ..self
+        }
     }
 
     /// A file as a whole.
     pub(super) fn file(file: usize, message: impl Into<String>) -> Self {
-        let span = Span { file, line: 1, column: 1, end_line: 1, end_column: 1 };
-        Self { shows: Shows::Nothing, ..Self::new(span, message) }
+        let span = Span {
+            file,
+            line: 1,
+            column: 1,
+            end_line: 1,
+            end_column: 1,
+        };
+        Self {
+            shows: Shows::Nothing,
+            ..Self::new(span, message)
+        }
     }
 
     pub(super) fn at(mut self, path: &Path) -> Self {
@@ -177,7 +211,13 @@ impl Problem {
     }
 
     pub(super) fn hiding<'a>(mut self, nodes: impl IntoIterator<Item = &'a Node>) -> Self {
-        self.hidden.extend(nodes.into_iter().flat_map(Node::scalar_spans));
+        self.hidden
+            .extend(nodes.into_iter().flat_map(Node::scalar_spans));
+        self
+    }
+
+    pub(super) fn hiding_spans(mut self, spans: impl IntoIterator<Item = Span>) -> Self {
+        self.hidden.extend(spans);
         self
     }
 

@@ -35,25 +35,47 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded,
     let mut sources = Sources::default();
     let mut problems = Vec::new();
     let config = read(path, env, &mut sources, &mut problems);
-    for span in problems.iter().flat_map(Problem::hidden).copied().collect::<Vec<_>>() {
+    for span in problems
+        .iter()
+        .flat_map(Problem::hidden)
+        .copied()
+        .collect::<Vec<_>>()
+    {
         sources.hide(span);
     }
     problems.sort_by(|a, b| a.rank().cmp(&b.rank()));
     problems.dedup_by(|a, b| a.rank() == b.rank());
     let omitted = problems.len().saturating_sub(MAX_SHOWN);
     problems.truncate(MAX_SHOWN);
-    let failed = problems.iter().any(|problem| problem.severity() == Severity::Error);
-    let diagnostics: Vec<Diagnostic> = problems.into_iter().map(|problem| problem.finish(&sources)).collect();
+    let failed = problems
+        .iter()
+        .any(|problem| problem.severity() == Severity::Error);
+    let diagnostics: Vec<Diagnostic> = problems
+        .into_iter()
+        .map(|problem| problem.finish(&sources))
+        .collect();
     match config {
         Some(config) if !failed => {
             let files = sources.names().map(Path::to_owned).collect();
-            Ok(Loaded { config, warnings: diagnostics, files })
+            Ok(Loaded {
+                config,
+                warnings: diagnostics,
+                files,
+            })
         }
-        _ => Err(Report { diagnostics, omitted }),
+        _ => Err(Report {
+            diagnostics,
+            omitted,
+        }),
     }
 }
 
-fn read(path: &Path, env: Environment<'_>, sources: &mut Sources, problems: &mut Vec<Problem>) -> Option<Config> {
+fn read(
+    path: &Path,
+    env: Environment<'_>,
+    sources: &mut Sources,
+    problems: &mut Vec<Problem>,
+) -> Option<Config> {
     let mut tree = read_file(path, sources, problems)?;
     variables::resolve(&mut tree, &Way::default(), env, problems);
     if let Some(problem) = other_version(&tree) {
@@ -88,7 +110,8 @@ fn other_version(tree: &Node) -> Option<Problem> {
     let scalar = node.scalar()?;
     match scalar.kind {
         Kind::Int(version) if version != 1 => {
-            let message = format!("this is a configuration of version {version}; this wharf reads version 1");
+            let message =
+                format!("this is a configuration of version {version}; this wharf reads version 1");
             Some(Problem::new(node.span, message).at(&Way::of(["version"])))
         }
         _ => None,
@@ -97,13 +120,20 @@ fn other_version(tree: &Node) -> Option<Problem> {
 
 /// Reads one file to a tree. `None`: it could not be read, which is reported, or it is an empty one of `plugins.d`.
 fn read_file(path: &Path, sources: &mut Sources, problems: &mut Vec<Problem>) -> Option<Node> {
-    let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
+    let folder = std::path::absolute(path)
+        .ok()
+        .and_then(|path| path.parent().map(Path::to_owned))
+        .unwrap_or_default();
     let (text, failure) = match read_text(path) {
         Ok(text) => (text, None),
         Err(message) => (String::new(), Some(message)),
     };
     let main = sources.names().next().is_none();
-    let file = sources.add(Source { name: path.to_owned(), folder, text });
+    let file = sources.add(Source {
+        name: path.to_owned(),
+        folder,
+        text,
+    });
     if let Some(message) = failure {
         problems.push(Problem::file(file, message));
         return None;
@@ -111,20 +141,24 @@ fn read_file(path: &Path, sources: &mut Sources, problems: &mut Vec<Problem>) ->
     let before = problems.len();
     let tree = tree::build(file, sources.text(file), problems);
     if tree.is_none() && main && problems.len() == before {
-        problems.push(Problem::file(file, "there is nothing in this file").help("begin it with `version: 1`"));
+        problems.push(
+            Problem::file(file, "there is nothing in this file").help("begin it with `version: 1`"),
+        );
     }
     tree
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| format!("this file cannot be read: {error}"))?;
+    let metadata =
+        std::fs::metadata(path).map_err(|error| format!("this file cannot be read: {error}"))?;
     if metadata.is_dir() {
         return Err("this is a folder; name the file in it".to_owned());
     }
     if metadata.len() > MAX_FILE {
         return Err("this file is larger than 1 MiB".to_owned());
     }
-    let bytes = std::fs::read(path).map_err(|error| format!("this file cannot be read: {error}"))?;
+    let bytes =
+        std::fs::read(path).map_err(|error| format!("this file cannot be read: {error}"))?;
     String::from_utf8(bytes).map_err(|_| "this file is not UTF-8".to_owned())
 }
 
@@ -135,15 +169,25 @@ fn beside(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => {
-            problems.push(Problem::file(0, format!("the folder `{}` cannot be read: {error}", folder.display())));
+            problems.push(Problem::file(
+                0,
+                format!("the folder `{}` cannot be read: {error}", folder.display()),
+            ));
             return Vec::new();
         }
     };
     let mut files: Vec<PathBuf> = entries
         .filter_map(Result::ok)
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"))
-        .filter(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml" || extension == "yml")
+        })
+        .filter(|path| {
+            !path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+        })
         .collect();
     files.sort_unstable();
     files
@@ -162,24 +206,38 @@ fn join(tree: &mut Node, part: Node, sources: &mut Sources, problems: &mut Vec<P
             key if key.starts_with("x-") => {}
             key => {
                 hide(&section.node, sources);
-                let problem = Problem::new(section.key_span, format!("`{key}` belongs in the main file"))
-                    .at(&Way::of([key]))
-                    .help("a file of plugins.d holds `plugins` and `brokers`");
+                let problem = Problem::new(
+                    section.key_span,
+                    format!("`{key}` belongs in the main file"),
+                )
+                .at(&Way::of([key]))
+                .help("a file of plugins.d holds `plugins` and `brokers`");
                 problems.push(problem);
             }
         }
     }
 }
 
-fn join_section(tree: &mut Node, section: Entry, sources: &mut Sources, problems: &mut Vec<Problem>) {
-    let Value::Map(root) = &mut tree.value else { return };
-    let Some(known) = root.iter_mut().find(|entry| entry.key == section.key && !entry.node.is_null()) else {
+fn join_section(
+    tree: &mut Node,
+    section: Entry,
+    sources: &mut Sources,
+    problems: &mut Vec<Problem>,
+) {
+    let Value::Map(root) = &mut tree.value else {
+        return;
+    };
+    let Some(known) = root
+        .iter_mut()
+        .find(|entry| entry.key == section.key && !entry.node.is_null())
+    else {
         root.retain(|entry| entry.key != section.key);
         root.push(section);
         return;
     };
     let (span, path) = (section.key_span, Way::of([section.key.as_str()]));
-    let (Value::Map(entries), Value::Map(added)) = (&mut known.node.value, section.node.value) else {
+    let (Value::Map(entries), Value::Map(added)) = (&mut known.node.value, section.node.value)
+    else {
         problems.push(Problem::new(span, format!("`{}` is a map of names", section.key)).at(&path));
         return;
     };
@@ -187,9 +245,10 @@ fn join_section(tree: &mut Node, section: Entry, sources: &mut Sources, problems
         match entries.iter().find(|other| other.key == entry.key) {
             Some(first) => {
                 hide(&entry.node, sources);
-                let problem = Problem::new(entry.key_span, format!("`{}` is defined twice", entry.key))
-                    .at(&path.key(&entry.key))
-                    .related(first.key_span, "the first time is here");
+                let problem =
+                    Problem::new(entry.key_span, format!("`{}` is defined twice", entry.key))
+                        .at(&path.key(&entry.key))
+                        .related(first.key_span, "the first time is here");
                 problems.push(problem);
             }
             None => entries.push(entry),
@@ -205,7 +264,8 @@ fn deserialize(sound: &Node, problems: &mut Vec<Problem>) -> Option<Config> {
             // which was reported, or when schema and structs differ.
             if problems.is_empty() {
                 let path = Way(error.path().iter().filter_map(step).collect());
-                let problem = Problem::new(sound.value_span(&path), "this value is not accepted").at(&path);
+                let problem =
+                    Problem::new(sound.value_span(&path), "this value is not accepted").at(&path);
                 problems.push(problem);
             }
             None
@@ -222,7 +282,11 @@ fn step(segment: &serde_path_to_error::Segment) -> Option<Step> {
 }
 
 fn default_cache(env: Environment<'_>, folder: &Path) -> PathBuf {
-    let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| {
+        env(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     match (absolute("XDG_CACHE_HOME"), absolute("HOME")) {
         (Some(cache), _) => cache.join("wharf"),
         (None, Some(home)) => home.join(".cache/wharf"),

@@ -43,7 +43,10 @@ fn generate() -> Value {
     let mut schema = schemars::schema_for!(Config);
     RecursiveTransform(bound_integers).transform(&mut schema);
     schema.insert("title".to_owned(), json!("Wharf configuration"));
-    schema.insert("patternProperties".to_owned(), json!({ "^x-": { "description": "Ignored: a place for anchors." } }));
+    schema.insert(
+        "patternProperties".to_owned(),
+        json!({ "^x-": { "description": "Ignored: a place for anchors." } }),
+    );
     schema.to_value()
 }
 
@@ -66,7 +69,10 @@ fn bound_integers(schema: &mut Schema) {
 
 /// Follows a `$ref`.
 pub(super) fn resolve(schema: &'static Value) -> &'static Value {
-    let target = schema.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix('#'));
+    let target = schema
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|target| target.strip_prefix('#'));
     match target.and_then(|pointer| root().pointer(pointer)) {
         Some(found) => resolve(found),
         None => schema,
@@ -88,13 +94,22 @@ pub(super) fn alternatives(schema: &'static Value) -> &'static [Value] {
 pub(super) fn alternative(schema: &'static Value, node: &Node) -> Option<usize> {
     let fits = |one: &'static Value| {
         let one = resolve(one);
-        let tag = one.pointer("/properties/type/const").and_then(Value::as_str);
+        let tag = one
+            .pointer("/properties/type/const")
+            .and_then(Value::as_str);
         match &node.value {
-            Tree::Map(_) if tag.is_some() => node.get("type").and_then(Node::scalar).map(|s| s.text.as_str()) == tag,
+            Tree::Map(_) if tag.is_some() => {
+                node.get("type")
+                    .and_then(Node::scalar)
+                    .map(|s| s.text.as_str())
+                    == tag
+            }
             Tree::Map(_) => accepts(one, "object"),
             Tree::List(_) => accepts(one, "array"),
             Tree::Scalar(scalar) if scalar.kind == tree::Kind::Null => accepts(one, "null"),
-            Tree::Scalar(_) => ["string", "integer", "number", "boolean"].iter().any(|kind| accepts(one, kind)),
+            Tree::Scalar(_) => ["string", "integer", "number", "boolean"]
+                .iter()
+                .any(|kind| accepts(one, kind)),
         }
     };
     alternatives(schema).iter().position(fits)
@@ -132,7 +147,9 @@ pub(super) fn child(schema: &'static Value, key: &str) -> Option<&'static Value>
     {
         return Some(found);
     }
-    schema.get("additionalProperties").filter(|value| value.is_object())
+    schema
+        .get("additionalProperties")
+        .filter(|value| value.is_object())
 }
 
 /// The keys that a map held to `schema` may have by name.
@@ -161,28 +178,59 @@ mod tests {
 
     #[test]
     fn defaults_and_plugins_have_the_same_keys() {
-        let plugin = root().pointer("/$defs/Plugin/properties").and_then(Value::as_object).unwrap();
-        let defaults = root().pointer("/$defs/Defaults/properties").and_then(Value::as_object).unwrap();
+        let plugin = root()
+            .pointer("/$defs/Plugin/properties")
+            .and_then(Value::as_object)
+            .unwrap();
+        let defaults = root()
+            .pointer("/$defs/Defaults/properties")
+            .and_then(Value::as_object)
+            .unwrap();
         for (key, schema) in defaults {
             assert_eq!(plugin.get(key), Some(schema), "{key}");
         }
-        let own: Vec<_> = plugin.keys().filter(|key| !defaults.contains_key(*key)).collect();
-        assert_eq!(own, ["component", "digest", "grants", "publish", "subscribe"]);
+        let own: Vec<_> = plugin
+            .keys()
+            .filter(|key| !defaults.contains_key(*key))
+            .collect();
+        assert_eq!(
+            own,
+            ["component", "digest", "grants", "publish", "subscribe"]
+        );
     }
 
     #[test]
     fn every_key_says_what_it_is() {
         fn look(at: &str, schema: &Value, bare: &mut Vec<String>) {
-            for (key, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-                if schema.get("description").is_none() && key != "type" && key != "file" && key != "field" {
+            for (key, schema) in schema
+                .get("properties")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten()
+            {
+                if schema.get("description").is_none()
+                    && key != "type"
+                    && key != "file"
+                    && key != "field"
+                {
                     bare.push(format!("{at}.{key}"));
                 }
                 look(&format!("{at}.{key}"), schema, bare);
             }
-            for (key, schema) in schema.get("$defs").and_then(Value::as_object).into_iter().flatten() {
+            for (key, schema) in schema
+                .get("$defs")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten()
+            {
                 look(key, schema, bare);
             }
-            for schema in schema.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
+            for schema in schema
+                .get("oneOf")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
                 look(at, schema, bare);
             }
         }

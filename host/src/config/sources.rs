@@ -31,7 +31,10 @@ impl Sources {
     }
 
     pub(super) fn name(&self, file: usize) -> PathBuf {
-        self.files.get(file).map(|source| source.name.clone()).unwrap_or_default()
+        self.files
+            .get(file)
+            .map(|source| source.name.clone())
+            .unwrap_or_default()
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &Path> {
@@ -39,7 +42,9 @@ impl Sources {
     }
 
     pub(super) fn folder(&self, file: usize) -> &Path {
-        self.files.get(file).map_or(Path::new(""), |source| &source.folder)
+        self.files
+            .get(file)
+            .map_or(Path::new(""), |source| &source.folder)
     }
 
     pub(super) fn line(&self, file: usize, line: usize) -> Option<&str> {
@@ -55,7 +60,11 @@ impl Sources {
         if span.line == span.end_line
             && let Some(line) = self.line(span.file, span.line)
         {
-            let text: Vec<char> = line.chars().take(span.end_column - 1).skip(span.column - 1).collect();
+            let text: Vec<char> = line
+                .chars()
+                .take(span.end_column - 1)
+                .skip(span.column - 1)
+                .collect();
             let blank = text.iter().rev().take_while(|c| c.is_whitespace()).count();
             if blank < text.len() {
                 span.end_column -= blank;
@@ -72,8 +81,16 @@ impl Sources {
             .filter(|span| span.file == file && span.line <= line && line <= span.end_line)
             .map(|span| self.trim(*span))
             .map(|span| {
-                let start = if span.line == line { span.column - 1 } else { 0 };
-                let end = if span.end_line == line { span.end_column - 1 } else { usize::MAX };
+                let start = if span.line == line {
+                    span.column - 1
+                } else {
+                    0
+                };
+                let end = if span.end_line == line {
+                    span.end_column - 1
+                } else {
+                    usize::MAX
+                };
                 (start, end)
             })
             .filter(|(start, end)| start < end)

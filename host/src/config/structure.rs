@@ -15,29 +15,35 @@ use jsonschema::{ValidationError, Validator};
 
 pub(super) use self::explain::suggest;
 use super::diagnostic::Problem;
-use super::{ByteSize, duration, schema};
 use super::tree::{Node, Origin, Path, Step};
+use super::{ByteSize, duration, schema};
 
 /// Rounds of taking things out: a map whose required key is wrong goes in the second, and so on outwards.
 const MAX_ROUNDS: usize = 16;
 
-static VALIDATOR: LazyLock<Result<Validator, String>> =
-    LazyLock::new(|| {
-        jsonschema::options()
-            .should_validate_formats(true)
-            .with_format("duration-with-unit", |text: &str| duration::parse(text).is_ok())
-            .with_format("byte-size", |text: &str| ByteSize::parse(text).is_ok())
-            .with_format("socket-address", |text: &str| text.parse::<SocketAddr>().is_ok())
-            .build(schema::root())
-            .map_err(|error| error.to_string())
-    });
+static VALIDATOR: LazyLock<Result<Validator, String>> = LazyLock::new(|| {
+    jsonschema::options()
+        .should_validate_formats(true)
+        .with_format("duration-with-unit", |text: &str| {
+            duration::parse(text).is_ok()
+        })
+        .with_format("byte-size", |text: &str| ByteSize::parse(text).is_ok())
+        .with_format("socket-address", |text: &str| {
+            text.parse::<SocketAddr>().is_ok()
+        })
+        .build(schema::root())
+        .map_err(|error| error.to_string())
+});
 
 /// Reports every structural error in `tree`, and returns what is left of it without them.
 pub(super) fn check(tree: &Node, problems: &mut Vec<Problem>) -> Node {
     let validator = match &*VALIDATOR {
         Ok(validator) => validator,
         Err(error) => {
-            problems.push(Problem::file(tree.span.file, format!("the schema itself is wrong: {error}")));
+            problems.push(Problem::file(
+                tree.span.file,
+                format!("the schema itself is wrong: {error}"),
+            ));
             return tree.clone();
         }
     };
@@ -49,7 +55,9 @@ pub(super) fn check(tree: &Node, problems: &mut Vec<Problem>) -> Node {
             flatten(&error, &sound, &mut findings);
         }
         if round == 0 {
-            findings.iter().for_each(|finding| explain::report(finding, tree, problems));
+            findings
+                .iter()
+                .for_each(|finding| explain::report(finding, tree, problems));
             findings.extend(unresolved(tree));
         }
         if findings.is_empty() {
@@ -74,7 +82,10 @@ enum Fault {
     /// No alternative comes near.
     NoAlternative,
     /// The value breaks this rule: the words are the fallback where the schema of its place says nothing better.
-    Value { keyword: String, words: String },
+    Value {
+        keyword: String,
+        words: String,
+    },
     /// Reported already.
     Unresolved,
 }
@@ -84,27 +95,43 @@ fn flatten(error: &ValidationError<'_>, tree: &Node, findings: &mut Vec<Finding>
     let path = path(error.instance_path());
     let fault = match error.kind() {
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
-            let meant = tree.at(&path).zip(schema::at(&path, tree)).and_then(|(node, schema)| {
-                let schema = nested(schema::resolve(schema), context.len(), node);
-                schema::alternative(schema, node)
-            });
+            let meant = tree
+                .at(&path)
+                .zip(schema::at(&path, tree))
+                .and_then(|(node, schema)| {
+                    let schema = nested(schema::resolve(schema), context.len(), node);
+                    schema::alternative(schema, node)
+                });
             match meant.and_then(|index| context.get(index)) {
                 Some(errors) if !errors.is_empty() && !is_choice_of_words(errors) => {
-                    return errors.iter().for_each(|error| flatten(error, tree, findings));
+                    return errors
+                        .iter()
+                        .for_each(|error| flatten(error, tree, findings));
                 }
                 _ => Fault::NoAlternative,
             }
         }
         Kind::AdditionalProperties { unexpected } => Fault::UnknownKeys(unexpected.clone()),
-        Kind::Required { property } => Fault::MissingKey(property.as_str().unwrap_or_default().to_owned()),
-        Kind::PropertyNames { error } => Fault::BadName(error.instance().as_str().unwrap_or_default().to_owned()),
-        kind => Fault::Value { keyword: kind.keyword().to_owned(), words: error.masked().to_string() },
+        Kind::Required { property } => {
+            Fault::MissingKey(property.as_str().unwrap_or_default().to_owned())
+        }
+        Kind::PropertyNames { error } => {
+            Fault::BadName(error.instance().as_str().unwrap_or_default().to_owned())
+        }
+        kind => Fault::Value {
+            keyword: kind.keyword().to_owned(),
+            words: error.masked().to_string(),
+        },
     };
     findings.push(Finding { path, fault });
 }
 
 /// Goes down through `anyOf` within `anyOf` (an optional value that has alternatives itself) to the one in question.
-fn nested(schema: &'static serde_json::Value, count: usize, node: &Node) -> &'static serde_json::Value {
+fn nested(
+    schema: &'static serde_json::Value,
+    count: usize,
+    node: &Node,
+) -> &'static serde_json::Value {
     let list = schema::alternatives(schema);
     if list.len() == count || list.is_empty() {
         return schema;
@@ -117,7 +144,9 @@ fn nested(schema: &'static serde_json::Value, count: usize, node: &Node) -> &'st
 
 /// Whether all that failed is a comparison with one word: the alternatives are the words of an enum.
 fn is_choice_of_words(errors: &[ValidationError<'_>]) -> bool {
-    errors.iter().all(|error| matches!(error.kind(), Kind::Constant { .. }))
+    errors
+        .iter()
+        .all(|error| matches!(error.kind(), Kind::Constant { .. }))
 }
 
 fn path(location: &Location) -> Path {
@@ -133,14 +162,22 @@ fn unresolved(tree: &Node) -> Vec<Finding> {
     fn look(node: &Node, path: &Path, found: &mut Vec<Finding>) {
         match &node.value {
             super::tree::Value::Scalar(scalar) if scalar.origin == Origin::Unresolved => {
-                found.push(Finding { path: path.clone(), fault: Fault::Unresolved });
+                found.push(Finding {
+                    path: path.clone(),
+                    fault: Fault::Unresolved,
+                });
             }
             super::tree::Value::Scalar(_) => {}
             super::tree::Value::List(items) => {
-                items.iter().enumerate().for_each(|(index, item)| look(item, &path.index(index), found));
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(index, item)| look(item, &path.index(index), found));
             }
             super::tree::Value::Map(entries) => {
-                entries.iter().for_each(|entry| look(&entry.node, &path.key(&entry.key), found));
+                entries
+                    .iter()
+                    .for_each(|entry| look(&entry.node, &path.key(&entry.key), found));
             }
         }
     }
@@ -156,7 +193,10 @@ fn take_out(tree: &mut Node, findings: Vec<Finding>) {
         .flat_map(|finding| match finding.fault {
             Fault::UnknownKeys(keys) => keys.iter().map(|key| finding.path.key(key)).collect(),
             Fault::BadName(key) => vec![finding.path.key(&key)],
-            Fault::MissingKey(_) | Fault::NoAlternative | Fault::Value { .. } | Fault::Unresolved => vec![finding.path],
+            Fault::MissingKey(_)
+            | Fault::NoAlternative
+            | Fault::Value { .. }
+            | Fault::Unresolved => vec![finding.path],
         })
         .collect();
     paths.sort_unstable_by(|a, b| b.cmp(a));

@@ -65,8 +65,10 @@ pub(super) enum Kind {
 /// Where a scalar's text came from, which decides whether it may be shown and what it may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// It stands in the file.
+    /// It stands in the file, on one line.
     Written,
+    /// It stands in the file on several lines. A missing key makes one value of two, so there may be a secret in it.
+    Lines,
     /// It was one whole variable, so it may become a number or a boolean.
     Variable,
     /// Some of it came from variables, or it was read from a secret's file.
@@ -86,9 +88,21 @@ pub(super) enum Step {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Path(pub(super) Vec<Step>);
 
+/// Whether a key is a word, so that it may be shown whatever it turns out to be.
+pub(super) fn looks_like_key(key: &str) -> bool {
+    key.len() <= 128
+        && key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+}
+
 impl Path {
     pub(super) fn of<const N: usize>(keys: [&str; N]) -> Self {
-        Self(keys.into_iter().map(|key| Step::Key(key.to_owned())).collect())
+        Self(
+            keys.into_iter()
+                .map(|key| Step::Key(key.to_owned()))
+                .collect(),
+        )
     }
 
     pub(super) fn key(&self, key: &str) -> Self {
@@ -120,7 +134,6 @@ impl fmt::Display for Path {
 }
 
 impl Node {
-
     pub(super) fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Map(entries) => entries,
@@ -155,12 +168,16 @@ impl Node {
         match &self.value {
             Value::Scalar(_) => vec![self.span],
             Value::List(items) => items.iter().flat_map(Self::scalar_spans).collect(),
-            Value::Map(entries) => entries.iter().flat_map(|entry| entry.node.scalar_spans()).collect(),
+            Value::Map(entries) => entries
+                .iter()
+                .flat_map(|entry| entry.node.scalar_spans())
+                .collect(),
         }
     }
 
     pub(super) fn is_null(&self) -> bool {
-        self.scalar().is_some_and(|scalar| scalar.kind == Kind::Null)
+        self.scalar()
+            .is_some_and(|scalar| scalar.kind == Kind::Null)
     }
 
     pub(super) fn at(&self, path: &Path) -> Option<&Self> {
@@ -178,7 +195,11 @@ impl Node {
     /// The place of the key that ends `path`, or of the last thing on the way that exists.
     pub(super) fn key_span(&self, path: &Path) -> Span {
         let mut node = self;
-        let mut span = Span { end_line: self.span.line, end_column: self.span.column, ..self.span };
+        let mut span = Span {
+            end_line: self.span.line,
+            end_column: self.span.column,
+            ..self.span
+        };
         for step in &path.0 {
             match (step, &node.value) {
                 (Step::Key(key), Value::Map(_)) => match node.entry(key) {
@@ -205,13 +226,16 @@ impl Node {
 
     /// Takes out what `path` leads to.
     pub(super) fn remove(&mut self, path: &Path) {
-        let Some((last, way)) = path.0.split_last() else { return };
+        let Some((last, way)) = path.0.split_last() else {
+            return;
+        };
         let mut node = self;
         for step in way {
             let next = match (step, &mut node.value) {
-                (Step::Key(key), Value::Map(entries)) => {
-                    entries.iter_mut().find(|entry| entry.key == *key).map(|entry| &mut entry.node)
-                }
+                (Step::Key(key), Value::Map(entries)) => entries
+                    .iter_mut()
+                    .find(|entry| entry.key == *key)
+                    .map(|entry| &mut entry.node),
                 (Step::Index(index), Value::List(items)) => items.get_mut(*index),
                 _ => None,
             };

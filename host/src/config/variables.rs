@@ -4,18 +4,27 @@
 //! empty variable counts as unset for `:-` and `:?`, as in a shell. Keys are left alone.
 
 use super::diagnostic::Problem;
-use super::tree::{Node, Origin, Path, Scalar, Value};
+use super::tree::{Node, Origin, Path, Scalar, Value, looks_like_key};
 
 /// Where variables come from.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Resolves every scalar under `node`, and reports every variable that cannot be.
-pub(super) fn resolve(node: &mut Node, path: &Path, env: Environment<'_>, problems: &mut Vec<Problem>) {
+pub(super) fn resolve(
+    node: &mut Node,
+    path: &Path,
+    env: Environment<'_>,
+    problems: &mut Vec<Problem>,
+) {
     let span = node.span;
     match &mut node.value {
         Value::Scalar(scalar) => {
             for failure in resolve_scalar(scalar, env) {
-                problems.push(Problem::new(span, failure.message).at(path).help_if(failure.help));
+                problems.push(
+                    Problem::new(span, failure.message)
+                        .at(path)
+                        .help_if(failure.help),
+                );
             }
         }
         Value::List(items) => {
@@ -25,7 +34,12 @@ pub(super) fn resolve(node: &mut Node, path: &Path, env: Environment<'_>, proble
         }
         Value::Map(entries) => {
             for entry in entries {
-                resolve(&mut entry.node, &path.key(&entry.key), env, problems);
+                let shown = if looks_like_key(&entry.key) {
+                    &entry.key
+                } else {
+                    "…"
+                };
+                resolve(&mut entry.node, &path.key(shown), env, problems);
             }
         }
     }
@@ -33,7 +47,9 @@ pub(super) fn resolve(node: &mut Node, path: &Path, env: Environment<'_>, proble
 
 /// Whether a scalar is one variable and nothing that could be a secret itself: it may be shown.
 pub(super) fn is_bare_variable(text: &str) -> bool {
-    text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).is_some_and(is_name)
+    text.strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix('}'))
+        .is_some_and(is_name)
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -44,7 +60,10 @@ struct Failure {
 
 impl Failure {
     fn new(message: String, help: impl Into<String>) -> Self {
-        Self { message, help: Some(help.into()) }
+        Self {
+            message,
+            help: Some(help.into()),
+        }
     }
 }
 
@@ -64,7 +83,10 @@ fn resolve_scalar(scalar: &mut Scalar, env: Environment<'_>) -> Vec<Failure> {
             rest = tail;
         } else if let Some(tail) = rest.strip_prefix('{') {
             let Some((expression, tail)) = tail.split_once('}') else {
-                failures.push(Failure::new("`${` is not closed".to_owned(), "write `${NAME}`, or `$$` for a dollar sign"));
+                failures.push(Failure::new(
+                    "`${` is not closed".to_owned(),
+                    "write `${NAME}`, or `$$` for a dollar sign",
+                ));
                 break;
             };
             variables += 1;
@@ -78,10 +100,12 @@ fn resolve_scalar(scalar: &mut Scalar, env: Environment<'_>) -> Vec<Failure> {
         }
     }
     text.push_str(rest);
-    let whole = variables == 1 && scalar.text.starts_with("${") && scalar.text.find('}') == Some(scalar.text.len() - 1);
+    let whole = variables == 1
+        && scalar.text.starts_with("${")
+        && scalar.text.find('}') == Some(scalar.text.len() - 1);
     scalar.origin = match (failures.is_empty(), variables) {
         (false, _) => Origin::Unresolved,
-        (true, 0) => Origin::Written,
+        (true, 0) => scalar.origin,
         (true, _) if whole => Origin::Variable,
         (true, _) => Origin::Mixed,
     };
@@ -93,12 +117,17 @@ fn resolve_scalar(scalar: &mut Scalar, env: Environment<'_>) -> Vec<Failure> {
 
 /// What stands between `${` and `}`.
 fn evaluate(expression: &str, env: Environment<'_>) -> Result<String, Failure> {
-    let end = expression.find(|c: char| !is_name_char(c)).unwrap_or(expression.len());
+    let end = expression
+        .find(|c: char| !is_name_char(c))
+        .unwrap_or(expression.len());
     let (name, operator) = expression.split_at(end);
     if !is_name(name) {
         // Not the expression itself: what follows may be a default, and that a secret.
         let message = "`${` is not followed by the name of a variable".to_owned();
-        return Err(Failure::new(message, "names are letters, digits and `_`; write `$$` for a dollar sign"));
+        return Err(Failure::new(
+            message,
+            "names are letters, digits and `_`; write `$$` for a dollar sign",
+        ));
     }
     let value = env(name);
     if operator.is_empty() {
@@ -110,18 +139,31 @@ fn evaluate(expression: &str, env: Environment<'_>) -> Result<String, Failure> {
     let value = value.filter(|value| !value.is_empty());
     if let Some(default) = operator.strip_prefix(":-") {
         if default.contains("${") {
-            return Err(Failure::new(format!("the default of `{name}` holds a variable"), "a default is plain text"));
+            return Err(Failure::new(
+                format!("the default of `{name}` holds a variable"),
+                "a default is plain text",
+            ));
         }
         return Ok(value.unwrap_or_else(|| default.to_owned()));
     }
     if let Some(message) = operator.strip_prefix(":?") {
         return value.ok_or_else(|| {
-            let said = if message.trim().is_empty() { "it is required" } else { message.trim() };
-            Failure { message: format!("the variable `{name}` is not set: {said}"), help: None }
+            let said = if message.trim().is_empty() {
+                "it is required"
+            } else {
+                message.trim()
+            };
+            Failure {
+                message: format!("the variable `{name}` is not set: {said}"),
+                help: None,
+            }
         });
     }
     let help = "the forms are `${NAME}`, `${NAME:-default}` and `${NAME:?message}`";
-    Err(Failure::new(format!("what follows the name in `${{{name}…}}` means nothing"), help))
+    Err(Failure::new(
+        format!("what follows the name in `${{{name}…}}` means nothing"),
+        help,
+    ))
 }
 
 fn is_name_char(c: char) -> bool {
@@ -129,7 +171,8 @@ fn is_name_char(c: char) -> bool {
 }
 
 fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(is_name_char)
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(is_name_char)
 }
 
 #[cfg(test)]
@@ -144,7 +187,11 @@ mod tests {
             "TRICKY" => Some("x: {y: 1}\n${A}".to_owned()),
             _ => None,
         };
-        let mut scalar = Scalar { text: text.to_owned(), kind: Kind::Text, origin: Origin::Written };
+        let mut scalar = Scalar {
+            text: text.to_owned(),
+            kind: Kind::Text,
+            origin: Origin::Written,
+        };
         let failures = resolve_scalar(&mut scalar, &env);
         (scalar.text, scalar.origin, failures)
     }
@@ -187,7 +234,10 @@ mod tests {
         let (text, origin, failures) = run("${B} ${EMPTY:?say why} ${1} ${A:=x} ${B:-${A}} ${A");
         assert_eq!(origin, Origin::Unresolved);
         assert_eq!(text, "${B} ${EMPTY:?say why} ${1} ${A:=x} ${B:-${A}} ${A");
-        let messages: Vec<_> = failures.iter().map(|failure| failure.message.as_str()).collect();
+        let messages: Vec<_> = failures
+            .iter()
+            .map(|failure| failure.message.as_str())
+            .collect();
         assert_eq!(
             messages,
             [

@@ -15,7 +15,9 @@ const END: &str = "<!-- end of keys -->";
 #[test]
 fn the_list_of_keys_is_that_of_the_schema() {
     let page = std::fs::read_to_string(PAGE).unwrap();
-    let (before, rest) = page.split_once(BEGIN).expect("the page has lost its list of keys");
+    let (before, rest) = page
+        .split_once(BEGIN)
+        .expect("the page has lost its list of keys");
     let (_, after) = rest.split_once(END).expect("the list of keys has no end");
     let schema = wharf::config::json_schema();
     let page = format!("{before}{BEGIN}\n{}{END}{after}", tables(&schema));
@@ -28,8 +30,15 @@ fn the_examples_of_the_page_load() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("plugins")).unwrap();
     std::fs::write(folder.path().join("plugins/audit.wasm"), "(component)").unwrap();
-    let examples: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|part| part.split("```").next()).collect();
-    let whole: Vec<&&str> = examples.iter().filter(|example| example.contains("version: 1")).collect();
+    let examples: Vec<&str> = page
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|part| part.split("```").next())
+        .collect();
+    let whole: Vec<&&str> = examples
+        .iter()
+        .filter(|example| example.contains("version: 1"))
+        .collect();
     assert!(!whole.is_empty());
     for example in whole {
         let path = folder.path().join("wharf.yaml");
@@ -48,19 +57,48 @@ fn tables(schema: &Value) -> String {
 }
 
 fn table(root: &Value, path: &str, title: &str, schema: &Value, out: &mut String) {
-    let required: Vec<&str> =
-        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let heading = if path.is_empty() { title.to_owned() } else { format!("`{path}`") };
-    writeln!(out, "\n### {heading}\n\n| key | value | default | |\n|---|---|---|---|").unwrap();
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let heading = if path.is_empty() {
+        title.to_owned()
+    } else {
+        format!("`{path}`")
+    };
+    writeln!(
+        out,
+        "\n### {heading}\n\n| key | value | default | |\n|---|---|---|---|"
+    )
+    .unwrap();
     let mut inner = Vec::new();
     for (key, value) in schema["properties"].as_object().into_iter().flatten() {
-        let default = if required.contains(&key.as_str()) { "required".to_owned() } else { default(value) };
-        let description = value["description"].as_str().unwrap_or("The type of broker.").replace('\n', " ");
-        let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let default = if required.contains(&key.as_str()) {
+            "required".to_owned()
+        } else {
+            default(value)
+        };
+        let description = value["description"]
+            .as_str()
+            .unwrap_or("The type of broker.")
+            .replace('\n', " ");
+        let below = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
         // Plugins repeat what `defaults` has shown.
-        let shown = path == "plugins.NAME" && root["$defs"]["Defaults"]["properties"].get(key).is_some();
+        let shown =
+            path == "plugins.NAME" && root["$defs"]["Defaults"]["properties"].get(key).is_some();
         let shown = shown.then(|| format!("see [`defaults`](#defaults)"));
-        writeln!(out, "| `{key}` | {} | {default} | {description} |", shown.unwrap_or_else(|| kind(root, value))).unwrap();
+        writeln!(
+            out,
+            "| `{key}` | {} | {default} | {description} |",
+            shown.unwrap_or_else(|| kind(root, value))
+        )
+        .unwrap();
         if !(path == "plugins.NAME" && root["$defs"]["Defaults"]["properties"].get(key).is_some()) {
             inner.push((below, value));
         }
@@ -76,7 +114,12 @@ fn descend(root: &Value, path: &str, value: &Value, out: &mut String) {
         return;
     }
     if value["additionalProperties"].is_object() {
-        return descend(root, &format!("{path}.NAME"), &value["additionalProperties"], out);
+        return descend(
+            root,
+            &format!("{path}.NAME"),
+            &value["additionalProperties"],
+            out,
+        );
     }
     if value["properties"].is_object() {
         return table(root, path, "", value, out);
@@ -94,7 +137,10 @@ fn descend(root: &Value, path: &str, value: &Value, out: &mut String) {
 }
 
 fn resolve<'a>(root: &'a Value, value: &'a Value) -> &'a Value {
-    match value["$ref"].as_str().and_then(|target| root.pointer(target.trim_start_matches('#'))) {
+    match value["$ref"]
+        .as_str()
+        .and_then(|target| root.pointer(target.trim_start_matches('#')))
+    {
         Some(found) => resolve(root, found),
         None => value,
     }
@@ -116,7 +162,11 @@ fn kind(root: &Value, value: &Value) -> String {
     }
     for alternatives in ["oneOf", "anyOf"] {
         if let Some(list) = value[alternatives].as_array() {
-            let mut kinds: Vec<String> = list.iter().map(|one| kind(root, one)).filter(|kind| !kind.is_empty()).collect();
+            let mut kinds: Vec<String> = list
+                .iter()
+                .map(|one| kind(root, one))
+                .filter(|kind| !kind.is_empty())
+                .collect();
             kinds.dedup();
             return kinds.join(", ");
         }
@@ -125,7 +175,11 @@ fn kind(root: &Value, value: &Value) -> String {
         return format!("`{word}`");
     }
     if let Some(words) = value["enum"].as_array() {
-        let words: Vec<String> = words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
+        let words: Vec<String> = words
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|word| format!("`{word}`"))
+            .collect();
         return words.join(", ");
     }
     let types: Vec<&str> = match &value["type"] {
@@ -133,7 +187,10 @@ fn kind(root: &Value, value: &Value) -> String {
         Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     };
-    let words: Vec<String> = types.iter().filter_map(|one| word(root, value, one)).collect();
+    let words: Vec<String> = types
+        .iter()
+        .filter_map(|one| word(root, value, one))
+        .collect();
     words.join(", ")
 }
 
@@ -146,9 +203,15 @@ fn word(root: &Value, value: &Value, kind: &str) -> Option<String> {
         "string" => "text".to_owned(),
         "boolean" => "`true`, `false`".to_owned(),
         "integer" | "number" => {
-            let name = if kind == "integer" { "whole number" } else { "number" };
+            let name = if kind == "integer" {
+                "whole number"
+            } else {
+                "number"
+            };
             match (value["minimum"].as_f64(), value["maximum"].as_f64()) {
-                (Some(low), Some(high)) if high < f64::from(u32::MAX) => format!("{name}, {low} to {high}"),
+                (Some(low), Some(high)) if high < f64::from(u32::MAX) => {
+                    format!("{name}, {low} to {high}")
+                }
                 (Some(low), _) if low > 0.0 => format!("{name}, at least {low}"),
                 _ => name.to_owned(),
             }

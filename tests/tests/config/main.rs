@@ -33,8 +33,17 @@ fn cases(folder: &str) -> Vec<PathBuf> {
     let mut cases: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .map(|path| if path.is_dir() { path.join("wharf.yaml") } else { path })
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .map(|path| {
+            if path.is_dir() {
+                path.join("wharf.yaml")
+            } else {
+                path
+            }
+        })
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
         .collect();
     cases.sort();
     assert!(!cases.is_empty(), "no cases in {folder}");
@@ -52,7 +61,10 @@ fn good_files_load() {
         let loaded = load(&path).unwrap_or_else(|report| panic!("{}:\n{report}", path.display()));
         let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         let shown = json!({ "config": loaded.config, "warnings": warnings, "files": loaded.files });
-        snapshots.compare(&path, &(serde_json::to_string_pretty(&shown).unwrap() + "\n"));
+        snapshots.compare(
+            &path,
+            &(serde_json::to_string_pretty(&shown).unwrap() + "\n"),
+        );
     }
     snapshots.finish();
 }
@@ -61,10 +73,16 @@ fn good_files_load() {
 fn bad_files_are_refused_with_all_that_is_wrong() {
     let mut snapshots = snapshot::Snapshots::new("config/bad", "err");
     for path in cases("config/bad") {
-        let Err(report) = load(&path) else { panic!("{} was accepted", path.display()) };
+        let Err(report) = load(&path) else {
+            panic!("{} was accepted", path.display())
+        };
         let text = report.render(false);
         let json = serde_json::to_string(&report).unwrap();
-        assert!(!text.contains("hunter2") && !json.contains("hunter2"), "{} shows a secret:\n{text}", path.display());
+        assert!(
+            !text.contains("hunter2") && !json.contains("hunter2"),
+            "{} shows a secret:\n{text}",
+            path.display()
+        );
         snapshots.compare(&path, &text);
     }
     snapshots.finish();
@@ -128,6 +146,9 @@ fn the_cache_is_where_the_machine_keeps_caches() {
         config::load(&path, &env).unwrap().config.host.cache
     };
     assert_eq!(cache(Some("/c"), Some("/h")), Path::new("/c/wharf"));
-    assert_eq!(cache(Some("relative"), Some("/h")), Path::new("/h/.cache/wharf"));
+    assert_eq!(
+        cache(Some("relative"), Some("/h")),
+        Path::new("/h/.cache/wharf")
+    );
     assert_eq!(cache(None, None), folder.path().join(".wharf/cache"));
 }

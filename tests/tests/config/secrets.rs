@@ -45,7 +45,10 @@ fn shown(folder: &Path, text: &str) -> String {
 
 fn assert_hidden(folder: &Path, text: &str) {
     let shown = shown(folder, text);
-    assert!(!shown.contains(SECRET), "a secret of\n{text}\nis shown in\n{shown}");
+    assert!(
+        !shown.contains(SECRET),
+        "a secret of\n{text}\nis shown in\n{shown}"
+    );
 }
 
 #[test]
@@ -53,7 +56,10 @@ fn a_sound_file_shows_none() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("handler.wat"), "(component)").unwrap();
     let text = shown(folder.path(), FILE);
-    assert!(text.contains("[redacted]") && text.contains("user.events"), "{text}");
+    assert!(
+        text.contains("[redacted]") && text.contains("user.events"),
+        "{text}"
+    );
     assert!(!text.contains(SECRET), "{text}");
 }
 
@@ -71,7 +77,9 @@ fn no_broken_file_shows_one() {
     }
     let places = FILE.char_indices().filter(|(at, _)| {
         // A change within the word itself makes it another word.
-        !FILE.match_indices(SECRET).any(|(start, _)| (start..start + SECRET.len()).contains(at))
+        !FILE
+            .match_indices(SECRET)
+            .any(|(start, _)| (start..start + SECRET.len()).contains(at))
     });
     for (at, c) in places {
         let (before, after) = (&FILE[..at], &FILE[at + c.len_utf8()..]);
@@ -94,7 +102,11 @@ fn what_a_variable_or_a_file_holds_is_not_shown_either() {
         .replace("=hunter2=", "=x=");
     std::fs::write(&path, text).unwrap();
     let report = config::load(&path, &|_| Some(SECRET.to_owned())).unwrap_err();
-    let shown = format!("{}\n{report:?}\n{}", report.render(false), serde_json::to_string(&report).unwrap());
+    let shown = format!(
+        "{}\n{report:?}\n{}",
+        report.render(false),
+        serde_json::to_string(&report).unwrap()
+    );
     assert!(!shown.contains(SECRET), "{shown}");
     assert!(report.diagnostics.len() >= 6, "{shown}");
 }

@@ -18,7 +18,12 @@ pub(crate) fn compare(file: &Path, got: &str) -> Result<(), String> {
         std::fs::write(file, got).map_err(|error| error.to_string())?;
         return Ok(());
     }
-    let line = want.lines().zip(got.lines()).take_while(|(want, got)| want == got).count() + 1;
+    let line = want
+        .lines()
+        .zip(got.lines())
+        .take_while(|(want, got)| want == got)
+        .count()
+        + 1;
     Err(format!(
         "{} differs from line {line} on; UPDATE_SNAPSHOTS=1 accepts this:\n{got}\n",
         file.display()
@@ -35,7 +40,12 @@ pub(crate) struct Snapshots {
 
 impl Snapshots {
     pub(crate) fn new(folder: &str, extension: &'static str) -> Self {
-        Self { folder: folder.into(), extension, used: BTreeSet::new(), differences: Vec::new() }
+        Self {
+            folder: folder.into(),
+            extension,
+            used: BTreeSet::new(),
+            differences: Vec::new(),
+        }
     }
 
     pub(crate) fn compare(&mut self, case: &Path, got: &str) {
@@ -48,10 +58,22 @@ impl Snapshots {
 
     /// Fails if a text differed, or if a snapshot has lost its case.
     pub(crate) fn finish(self) {
-        let all = std::fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
-        let extension = |path: &PathBuf| path.extension().is_some_and(|extension| extension == self.extension);
-        let lost: Vec<_> = all.filter(extension).filter(|path| !self.used.contains(path)).collect();
+        let all = std::fs::read_dir(&self.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let extension = |path: &PathBuf| {
+            path.extension()
+                .is_some_and(|extension| extension == self.extension)
+        };
+        let lost: Vec<_> = all
+            .filter(extension)
+            .filter(|path| !self.used.contains(path))
+            .collect();
         assert!(lost.is_empty(), "snapshots without a case: {lost:?}");
-        assert!(self.differences.is_empty(), "{}", self.differences.join("\n"));
+        assert!(
+            self.differences.is_empty(),
+            "{}",
+            self.differences.join("\n")
+        );
     }
 }

@@ -14,11 +14,17 @@ pub(super) fn check(check: &mut Check<'_>) {
             Broker::Embedded(embedded) => {
                 if embedded.path.is_dir() {
                     check
-                        .value(&path.key("path"), "this is a folder, and the broker is one file")
+                        .value(
+                            &path.key("path"),
+                            "this is a folder, and the broker is one file",
+                        )
                         .set_help("name a file in it, such as `wharf.db`");
                 }
                 if embedded.max_message.as_u64() == 0 {
-                    check.value(&path.key("max_message"), "a broker that takes no byte takes no message");
+                    check.value(
+                        &path.key("max_message"),
+                        "a broker that takes no byte takes no message",
+                    );
                 }
             }
             #[cfg(feature = "redis")]
@@ -33,7 +39,9 @@ fn one_file_one_broker(check: &mut Check<'_>) {
     let mut seen: BTreeMap<&std::path::Path, Path> = BTreeMap::new();
     for (name, broker) in &check.config.brokers {
         #[cfg_attr(not(feature = "redis"), expect(irrefutable_let_patterns))]
-        let Broker::Embedded(embedded) = broker else { continue };
+        let Broker::Embedded(embedded) = broker else {
+            continue;
+        };
         let path = Path::of(["brokers", name, "path"]);
         match seen.get(embedded.path.as_path()) {
             Some(first) => {
@@ -63,16 +71,25 @@ mod redis {
     pub(super) fn check(check: &mut Check<'_>, path: &Path, redis: &Redis) {
         if redis.lease < MIN_LEASE {
             check
-                .value(&path.key("lease"), "a lease shorter than 500ms ends whenever the host is busy")
+                .value(
+                    &path.key("lease"),
+                    "a lease shorter than 500ms ends whenever the host is busy",
+                )
                 .set_help("write at least `500ms`");
         }
         if redis.connect_timeout.is_zero() {
-            check.value(&path.key("connect_timeout"), "a connection cannot be made in no time");
+            check.value(
+                &path.key("connect_timeout"),
+                "a connection cannot be made in no time",
+            );
         }
         let url = redis.url.expose();
         if url.starts_with("rediss://") || url.starts_with("valkeys://") {
             check
-                .value(&path.key("url"), "this build of wharf does not speak TLS to redis")
+                .value(
+                    &path.key("url"),
+                    "this build of wharf does not speak TLS to redis",
+                )
                 .set_help("use `redis://`, through a tunnel where the network is not trusted");
         } else if ::redis::IntoConnectionInfo::into_connection_info(url).is_err() {
             // The reason of the client is not shown: it may quote the URL.

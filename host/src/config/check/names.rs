@@ -5,8 +5,12 @@ use crate::config::tree::{Node, Origin, Path, Span};
 use crate::config::{Plugin, structure};
 
 /// Keys of subscriptions, destinations and dead letters that belong to one type of broker.
-const OWNED: [(&str, &str); 4] =
-    [("topic", "embedded"), ("stream", "redis"), ("payload", "redis"), ("max_len", "redis")];
+const OWNED: [(&str, &str); 4] = [
+    ("topic", "embedded"),
+    ("stream", "redis"),
+    ("payload", "redis"),
+    ("max_len", "redis"),
+];
 
 pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
     for (name, one) in &plugin.subscribe {
@@ -22,9 +26,15 @@ pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
                 .set_help("`reply` answers the message's own reply-to; choose another name");
         }
         for (index, pattern) in one.allow_topic_override.iter().flatten().enumerate() {
-            if pattern.is_empty() || pattern.trim_end_matches('*').contains('*') || pattern.ends_with("**") {
+            if pattern.is_empty()
+                || pattern.trim_end_matches('*').contains('*')
+                || pattern.ends_with("**")
+            {
                 check
-                    .value(&at.key("allow_topic_override").index(index), "this pattern matches nothing")
+                    .value(
+                        &at.key("allow_topic_override").index(index),
+                        "this pattern matches nothing",
+                    )
                     .set_help("write a name, or the beginning of names followed by one `*`");
             }
         }
@@ -34,28 +44,56 @@ pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
 
 /// A subscription or destination: its broker exists, and its place is named in that broker's words.
 fn place(check: &mut Check<'_>, at: &Path, broker: &str, names: &[&Option<String>]) {
-    let Some(kind) = kind(check, &at.key("broker"), broker) else { return };
+    let Some(kind) = kind(check, &at.key("broker"), broker) else {
+        return;
+    };
     foreign_keys(check, at, broker, kind);
-    let wanted = if kind == "embedded" { "topic" } else { "stream" };
-    let foreign = if kind == "embedded" { "stream" } else { "topic" };
+    let wanted = if kind == "embedded" {
+        "topic"
+    } else {
+        "stream"
+    };
+    let foreign = if kind == "embedded" {
+        "stream"
+    } else {
+        "topic"
+    };
     if !check.stands(&at.key(wanted)) && !check.stands(&at.key(foreign)) {
-        check.key(at, format!("`{wanted}` is missing: where on `{broker}`, a broker of type {kind}?"));
+        check.key(
+            at,
+            format!("`{wanted}` is missing: where on `{broker}`, a broker of type {kind}?"),
+        );
     }
     if names.iter().any(|name| name.as_deref() == Some("")) {
-        let key = if names[0].as_deref() == Some("") { "topic" } else { "stream" };
+        let key = if names[0].as_deref() == Some("") {
+            "topic"
+        } else {
+            "stream"
+        };
         check.key(&at.key(key), format!("`{key}` is empty"));
     }
 }
 
 fn dead_letter(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
-    let Some(dead) = &plugin.dead_letter else { return };
+    let Some(dead) = &plugin.dead_letter else {
+        return;
+    };
     let at = path.key("dead_letter");
     for key in ["topic", "stream"] {
-        let Some(name) = (if key == "topic" { &dead.topic } else { &dead.stream }) else { continue };
+        let Some(name) = (if key == "topic" {
+            &dead.topic
+        } else {
+            &dead.stream
+        }) else {
+            continue;
+        };
         let bare = name.replace("{subscription}", "").replace("{plugin}", "");
         if bare.contains(['{', '}']) {
             check
-                .value(&at.key(key), "only `{subscription}` and `{plugin}` stand for something")
+                .value(
+                    &at.key(key),
+                    "only `{subscription}` and `{plugin}` stand for something",
+                )
                 .set_help("the default is `dlq.{subscription}.{plugin}`");
         }
         if name.is_empty() {
@@ -63,7 +101,12 @@ fn dead_letter(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
         }
     }
     if check.is_written(&at.key("topic")) && check.is_written(&at.key("stream")) {
-        check.key(&at.key("stream"), "`topic` and `stream` both name the place").set_help("keep one of them");
+        check
+            .key(
+                &at.key("stream"),
+                "`topic` and `stream` both name the place",
+            )
+            .set_help("keep one of them");
         return;
     }
     if let Some(broker) = &dead.broker {
@@ -87,16 +130,25 @@ fn kind(check: &mut Check<'_>, at: &Path, broker: &str) -> Option<&'static str> 
     }
     let brokers = Path::of(["brokers"]);
     if !check.stands(&brokers.key(broker)) {
-        let known: Vec<&str> =
-            check.written.get("brokers").into_iter().flat_map(|node| node.entries()).map(|e| e.key.as_str()).collect();
+        let known: Vec<&str> = check
+            .written
+            .get("brokers")
+            .into_iter()
+            .flat_map(|node| node.entries())
+            .map(|e| e.key.as_str())
+            .collect();
         let help = match known.is_empty() {
             true => Some("there are no brokers; add one under `brokers`".to_owned()),
             false => structure::suggest(broker, &known, "the brokers are"),
         };
-        let written = check.merged.at(at).and_then(Node::scalar).is_some_and(|scalar| scalar.origin == Origin::Written);
+        let written = check
+            .merged
+            .at(at)
+            .and_then(Node::scalar)
+            .is_some_and(|scalar| scalar.origin == Origin::Written);
         let message = match written {
             true => format!("there is no broker `{broker}`"),
-            false => "the value of this variable is not the name of a broker".to_owned(),
+            false => "this value is not the name of a broker".to_owned(),
         };
         check.value(at, message).set_help_if(help);
     }
@@ -117,7 +169,10 @@ fn foreign_keys(check: &mut Check<'_>, at: &Path, broker: &str, kind: &str) {
             _ => Some("leave it out".to_owned()),
         };
         check
-            .key(&whole, format!("`{key}` is for brokers of type {owner}, and `{broker}` is of type {kind}"))
+            .key(
+                &whole,
+                format!("`{key}` is for brokers of type {owner}, and `{broker}` is of type {kind}"),
+            )
             .add_related(place, "the broker is here")
             .set_help_if(fitting);
     }

@@ -13,7 +13,10 @@ pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
     component(check, &path.key("component"), plugin);
     if plugin.order == Order::None && plugin.on_dead_letter == OnDeadLetter::Halt {
         check
-            .value(&path.key("on_dead_letter"), "`halt` stops a lane, and without an order there are none")
+            .value(
+                &path.key("on_dead_letter"),
+                "`halt` stops a lane, and without an order there are none",
+            )
             .set_help("set `order: key` or `order: source`, or let it continue")
             .set_warning();
     }
@@ -23,8 +26,15 @@ fn retry(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
     let retry = &plugin.retry;
     if retry.max_interval < retry.initial_interval {
         let initial = check.merged.key_span(&path.key("initial_interval"));
-        let at = path.key(if check.stands(&path.key("max_interval")) { "max_interval" } else { "initial_interval" });
-        let problem = check.value(&at, "the longest wait (`max_interval`) is shorter than the first one");
+        let at = path.key(if check.stands(&path.key("max_interval")) {
+            "max_interval"
+        } else {
+            "initial_interval"
+        });
+        let problem = check.value(
+            &at,
+            "the longest wait (`max_interval`) is shorter than the first one",
+        );
         problem.set_help("let `max_interval` be at least `initial_interval`");
         if at == path.key("max_interval") {
             problem.add_related(initial, "the first wait is here");
@@ -33,16 +43,27 @@ fn retry(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
 }
 
 fn breaker(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
-    let Some(breaker) = &plugin.breaker else { return };
+    let Some(breaker) = &plugin.breaker else {
+        return;
+    };
     if breaker.window.is_zero() {
-        check.value(&path.key("window"), "no failure falls within a window of no length");
+        check.value(
+            &path.key("window"),
+            "no failure falls within a window of no length",
+        );
     }
     if breaker.recovery_timeout.is_zero() {
-        check.value(&path.key("recovery_timeout"), "a breaker that closes at once protects nothing");
+        check.value(
+            &path.key("recovery_timeout"),
+            "a breaker that closes at once protects nothing",
+        );
     }
     if breaker.failure_ratio == Some(0.0) {
         check
-            .value(&path.key("failure_ratio"), "a ratio of 0 is reached without a failure")
+            .value(
+                &path.key("failure_ratio"),
+                "a ratio of 0 is reached without a failure",
+            )
             .set_help("write a share above 0, such as `0.5`, or leave it out");
     }
 }
@@ -55,12 +76,18 @@ fn limits(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
     // One page is the least that a memory can be, and no toolchain makes do with it.
     if plugin.limits.memory.as_u64() < 64 * 1024 {
         check
-            .value(&limits.key("memory"), "no component runs in less than one page of memory")
+            .value(
+                &limits.key("memory"),
+                "no component runs in less than one page of memory",
+            )
             .set_help("write at least `64KiB`; the default is `128MiB`");
     }
     if plugin.recycle.idle.is_zero() {
         check
-            .value(&path.key("recycle").key("idle"), "an instance would be thrown away as soon as it is idle")
+            .value(
+                &path.key("recycle").key("idle"),
+                "an instance would be thrown away as soon as it is idle",
+            )
             .set_help("for a fresh instance per message set `isolation: message`");
     }
     if let Some(budget) = check.config.host.guest_memory
@@ -68,7 +95,10 @@ fn limits(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
     {
         let place = check.merged.value_span(&Path::of(["host", "guest_memory"]));
         check
-            .value(&limits.key("memory"), "one instance may use more than all instances together")
+            .value(
+                &limits.key("memory"),
+                "one instance may use more than all instances together",
+            )
             .add_related(place, "the budget of all instances is here");
     }
 }
@@ -80,9 +110,15 @@ fn component(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
     let shown = file.display();
     let (message, help) = if file.to_string_lossy().contains("://") {
         let message = "components are read from files".to_owned();
-        (message, Some("fetch it first; registries come with a later version"))
+        (
+            message,
+            Some("fetch it first; registries come with a later version"),
+        )
     } else if file.is_dir() {
-        (format!("the component `{shown}` is a folder"), Some("name the .wasm file in it"))
+        (
+            format!("the component `{shown}` is a folder"),
+            Some("name the .wasm file in it"),
+        )
     } else {
         let message = match std::fs::File::open(file).map_err(|error| error.kind()) {
             Ok(_) => return,

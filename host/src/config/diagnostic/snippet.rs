@@ -6,7 +6,7 @@ use owo_colors::{OwoColorize, Style};
 
 use super::{Diagnostic, Severity, Shows};
 use crate::config::sources::Sources;
-use crate::config::tree::Span;
+use crate::config::tree::{Span, looks_like_key};
 
 /// What stands where a secret was.
 const HIDDEN: &str = "[redacted]";
@@ -26,7 +26,11 @@ impl Snippet {
     pub(super) fn cut(sources: &Sources, span: Span, shows: Shows) -> Option<Self> {
         let span = sources.trim(span);
         let line = sources.line(span.file, span.line)?;
-        let end = if span.end_line == span.line { span.end_column } else { line.chars().count() + 1 };
+        let end = if span.end_line == span.line {
+            span.end_column
+        } else {
+            line.chars().count() + 1
+        };
         let mut snippet = Self {
             text: line.to_owned(),
             mark: span.column.saturating_sub(1),
@@ -42,6 +46,7 @@ impl Snippet {
                 for (start, end) in hidden {
                     snippet.hide(start, end);
                 }
+                snippet.drop_comment();
             }
         }
         snippet.shorten();
@@ -55,7 +60,9 @@ impl Snippet {
         if start >= end {
             return;
         }
-        self.text = chars[..start].iter().collect::<String>() + HIDDEN + &chars[end..].iter().collect::<String>();
+        self.text = chars[..start].iter().collect::<String>()
+            + HIDDEN
+            + &chars[end..].iter().collect::<String>();
         let mark_end = self.mark + self.width;
         if self.mark >= end {
             self.mark = self.mark - end + start + HIDDEN.len();
@@ -67,18 +74,35 @@ impl Snippet {
         }
     }
 
+    /// Cuts off a comment: what is commented out may be a secret. A ` #` within quotes is taken for one as well, which
+    /// costs no more than the rest of the line.
+    fn drop_comment(&mut self) {
+        let chars: Vec<char> = self.text.chars().collect();
+        let from = (self.mark + self.width).min(chars.len());
+        if let Some(at) = chars[from..]
+            .windows(2)
+            .position(|pair| pair[0].is_whitespace() && pair[1] == '#')
+        {
+            self.text = chars[..from + at].iter().collect();
+        }
+    }
+
     /// Keeps indentation and key, for a line whose values might be anything.
     fn keep_key(&mut self) {
-        let key_end = self.text.find(": ").map(|at| at + 1);
-        let end = match key_end {
-            Some(end) => end,
-            None if self.text.trim_end().ends_with(':') => return,
-            None => self.text.len() - self.text.trim_start().len(),
+        let indent = self.text.len() - self.text.trim_start().len();
+        let (space, rest) = self.text.split_at(indent);
+        let (dash, rest) = rest
+            .strip_prefix("- ")
+            .map_or(("", rest), |rest| ("- ", rest));
+        let key = rest
+            .split_once(':')
+            .map(|(key, _)| key)
+            .filter(|key| looks_like_key(key));
+        self.text = match key {
+            Some(key) if rest.trim_end().len() == key.len() + 1 => format!("{space}{dash}{key}:"),
+            Some(key) => format!("{space}{dash}{key}: …"),
+            None => format!("{space}{dash}…"),
         };
-        if end < self.text.trim_end().len() {
-            self.text.truncate(end);
-            self.text.push_str(" …");
-        }
         let length = self.text.chars().count();
         self.mark = self.mark.min(length.saturating_sub(1));
         self.width = 1;
@@ -93,7 +117,10 @@ impl Snippet {
         let end = (start + WIDTH).min(chars.len());
         let lead = if start > 0 { "…" } else { "" };
         let tail = if end < chars.len() { "…" } else { "" };
-        self.text = format!("{lead}{}{tail}", chars[start..end].iter().collect::<String>());
+        self.text = format!(
+            "{lead}{}{tail}",
+            chars[start..end].iter().collect::<String>()
+        );
         self.mark = self.mark - start + lead.chars().count();
         self.width = self.width.min(end - start);
     }
@@ -101,10 +128,23 @@ impl Snippet {
     fn write(&self, out: &mut String, line: usize, gutter: usize, mark: Style, rule: Style) {
         let text = self.text.trim_end().replace('\t', " ");
         let _ = writeln!(out, "{:gutter$} {}", "", "|".style(rule));
-        let _ = writeln!(out, "{} {} {text}", format!("{line:>gutter$}").style(rule), "|".style(rule));
+        let _ = writeln!(
+            out,
+            "{} {} {text}",
+            format!("{line:>gutter$}").style(rule),
+            "|".style(rule)
+        );
         let room = text.chars().count().saturating_sub(self.mark).max(1);
         let carets = "^".repeat(self.width.min(room));
-        let _ = writeln!(out, "{:gutter$} {} {:at$}{}", "", "|".style(rule), "", carets.style(mark), at = self.mark);
+        let _ = writeln!(
+            out,
+            "{:gutter$} {} {:at$}{}",
+            "",
+            "|".style(rule),
+            "",
+            carets.style(mark),
+            at = self.mark
+        );
     }
 }
 
@@ -115,13 +155,27 @@ pub(super) fn render(one: &Diagnostic, colour: bool) -> String {
         Severity::Error => ("error", Style::new().red().bold()),
         Severity::Warning => ("warning", Style::new().yellow().bold()),
     };
-    let (accent, rule, bold) =
-        if colour { (accent, Style::new().blue().bold(), Style::new().bold()) } else { (plain, plain, plain) };
-    let widest = one.related.iter().map(|related| related.line).chain([one.line]).max().unwrap_or(1);
+    let (accent, rule, bold) = if colour {
+        (accent, Style::new().blue().bold(), Style::new().bold())
+    } else {
+        (plain, plain, plain)
+    };
+    let widest = one
+        .related
+        .iter()
+        .map(|related| related.line)
+        .chain([one.line])
+        .max()
+        .unwrap_or(1);
     let gutter = widest.to_string().len();
 
     let mut out = String::new();
-    let _ = writeln!(out, "{}{}", word.style(accent), format!(": {}", one.message).style(bold));
+    let _ = writeln!(
+        out,
+        "{}{}",
+        word.style(accent),
+        format!(": {}", one.message).style(bold)
+    );
     let place = match &one.snippet {
         Some(_) => format!("{}:{}:{}", one.file.display(), one.line, one.column),
         None => one.file.display().to_string(),
@@ -131,8 +185,19 @@ pub(super) fn render(one: &Diagnostic, colour: bool) -> String {
         snippet.write(&mut out, one.line, gutter, accent, rule);
     }
     for related in &one.related {
-        let place = format!("{}:{}:{}", related.file.display(), related.line, related.column);
-        let _ = writeln!(out, "{:gutter$}{} {place}: {}", "", ":::".style(rule), related.message);
+        let place = format!(
+            "{}:{}:{}",
+            related.file.display(),
+            related.line,
+            related.column
+        );
+        let _ = writeln!(
+            out,
+            "{:gutter$}{} {place}: {}",
+            "",
+            ":::".style(rule),
+            related.message
+        );
         if let Some(snippet) = &related.snippet {
             snippet.write(&mut out, related.line, gutter, rule, rule);
         }
@@ -141,7 +206,13 @@ pub(super) fn render(one: &Diagnostic, colour: bool) -> String {
         let _ = writeln!(out, "{:gutter$} {} at: {}", "", "=".style(rule), one.path);
     }
     if let Some(help) = &one.help {
-        let _ = writeln!(out, "{:gutter$} {} {}", "", "=".style(rule), format!("help: {help}").style(bold));
+        let _ = writeln!(
+            out,
+            "{:gutter$} {} {}",
+            "",
+            "=".style(rule),
+            format!("help: {help}").style(bold)
+        );
     }
     out
 }
@@ -151,7 +222,11 @@ mod tests {
     use super::*;
 
     fn snippet(text: &str, mark: usize, width: usize) -> Snippet {
-        Snippet { text: text.to_owned(), mark, width }
+        Snippet {
+            text: text.to_owned(),
+            mark,
+            width,
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use saphyr::Scalar as Core;
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
-use super::{Entry, Kind, Node, Origin, Scalar, Span, Value};
+use super::{Entry, Kind, Node, Origin, Scalar, Span, Value, looks_like_key};
 use crate::config::diagnostic::Problem;
 
 const MAX_DEPTH: usize = 64;
@@ -18,16 +18,26 @@ const MAX_NODES: usize = 100_000;
 
 /// Reads one document. `None`: there is nothing in it. What is wrong with it goes to `problems`; whatever could still
 /// be understood is returned, so that the rest is checked as well.
-pub(in crate::config) fn build(file: usize, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
-    let mut builder =
-        Builder { file, stack: Vec::new(), anchors: BTreeMap::new(), root: None, nodes: 0, problems };
+pub(in crate::config) fn build(
+    file: usize,
+    text: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<Node> {
+    let mut builder = Builder {
+        file,
+        stack: Vec::new(),
+        anchors: BTreeMap::new(),
+        root: None,
+        nodes: 0,
+        problems,
+    };
     let mut documents = 0;
     for event in Parser::new_from_str(text) {
         match event {
             Ok((Event::DocumentStart(_), span)) => {
                 documents += 1;
                 if documents > 1 {
-                    let problem = Problem::new(builder.span(span), "a second document begins here")
+                    let problem = Problem::syntax(builder.span(span), "a second document begins here")
                         .help("one file holds one document; put plugins into files of their own under plugins.d");
                     builder.problems.push(problem);
                     break;
@@ -36,7 +46,7 @@ pub(in crate::config) fn build(file: usize, text: &str, problems: &mut Vec<Probl
             Ok((event, span)) => {
                 let span = builder.span(span);
                 if let Err(problem) = builder.event(event, span) {
-                    builder.problems.push(problem);
+                    builder.problems.push(problem.keys_only());
                     return None;
                 }
             }
@@ -49,10 +59,16 @@ pub(in crate::config) fn build(file: usize, text: &str, problems: &mut Vec<Probl
                     end_line: mark.line(),
                     end_column: mark.col() + 2,
                 };
-                let line = text.lines().nth(mark.line().saturating_sub(1)).unwrap_or_default();
+                let line = text
+                    .lines()
+                    .nth(mark.line().saturating_sub(1))
+                    .unwrap_or_default();
                 let help = "inside braces and brackets a variable stands in quotes: `\"${NAME}\"`";
                 let help = line.contains("${").then(|| help.to_owned());
-                builder.problems.push(Problem::syntax(at, format!("this is not YAML: {}", error.info())).help_if(help));
+                builder.problems.push(
+                    Problem::syntax(at, format!("this is not YAML: {}", error.info()))
+                        .help_if(help),
+                );
                 return None;
             }
         }
@@ -104,7 +120,10 @@ impl Builder<'_> {
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                if let Some(Open { value: Partial::Map(_, pending @ Pending::Key), .. }) = self.stack.last_mut()
+                if let Some(Open {
+                    value: Partial::Map(_, pending @ Pending::Key),
+                    ..
+                }) = self.stack.last_mut()
                     && style == ScalarStyle::Plain
                     && text == "<<"
                 {
@@ -125,7 +144,10 @@ impl Builder<'_> {
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
                 Some(node) => self.place(node, 0),
-                None => Err(Problem::new(span, "this alias stands inside the value that it names")),
+                None => Err(Problem::new(
+                    span,
+                    "this alias stands inside the value that it names",
+                )),
             },
             Event::Nothing
             | Event::StreamStart
@@ -137,29 +159,51 @@ impl Builder<'_> {
 
     fn open(&mut self, span: Span, anchor: usize, value: Partial) -> Result<(), Problem> {
         if self.stack.len() == MAX_DEPTH {
-            return Err(Problem::new(span, format!("this is nested more than {MAX_DEPTH} deep")));
+            return Err(Problem::new(
+                span,
+                format!("this is nested more than {MAX_DEPTH} deep"),
+            ));
         }
-        if let Some(Open { value: Partial::Map(_, Pending::Key), .. }) = self.stack.last() {
+        if let Some(Open {
+            value: Partial::Map(_, Pending::Key),
+            ..
+        }) = self.stack.last()
+        {
             return Err(Problem::new(span, "a key must be plain text"));
         }
-        self.stack.push(Open { span, anchor, value });
+        self.stack.push(Open {
+            span,
+            anchor,
+            value,
+        });
         Ok(())
     }
 
     fn close(&mut self) -> Result<(), Problem> {
-        let Some(open) = self.stack.pop() else { return Ok(()) };
+        let Some(open) = self.stack.pop() else {
+            return Ok(());
+        };
         let value = match open.value {
             Partial::List(items) => Value::List(items),
             Partial::Map(entries, _) => Value::Map(entries),
         };
-        self.place(Node { span: open.span, value }, open.anchor)
+        self.place(
+            Node {
+                span: open.span,
+                value,
+            },
+            open.anchor,
+        )
     }
 
     /// Puts a finished node where it belongs: as a key, a value, an item, or the root.
     fn place(&mut self, node: Node, anchor: usize) -> Result<(), Problem> {
         self.nodes += count(&node);
         if self.nodes > MAX_NODES {
-            return Err(Problem::new(node.span, format!("aliases make this more than {MAX_NODES} values long")));
+            return Err(Problem::new(
+                node.span,
+                format!("aliases make this more than {MAX_NODES} values long"),
+            ));
         }
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
@@ -167,16 +211,27 @@ impl Builder<'_> {
         match self.stack.last_mut().map(|open| &mut open.value) {
             None => self.root = Some(node),
             Some(Partial::List(items)) => items.push(node),
-            Some(Partial::Map(entries, pending)) => match std::mem::replace(pending, Pending::Key) {
-                Pending::Key => match node.value {
-                    Value::Scalar(scalar) => *pending = Pending::Value(scalar.text, node.span),
-                    Value::List(_) | Value::Map(_) => {
-                        return Err(Problem::new(node.span, "a key must be plain text"));
-                    }
-                },
-                Pending::Merge(span) => merge(entries, node, span, self.problems),
-                Pending::Value(key, key_span) => add(entries, Entry { key, key_span, merged: false, node }, self.problems),
-            },
+            Some(Partial::Map(entries, pending)) => {
+                match std::mem::replace(pending, Pending::Key) {
+                    Pending::Key => match node.value {
+                        Value::Scalar(scalar) => *pending = Pending::Value(scalar.text, node.span),
+                        Value::List(_) | Value::Map(_) => {
+                            return Err(Problem::new(node.span, "a key must be plain text"));
+                        }
+                    },
+                    Pending::Merge(span) => merge(entries, node, span, self.problems),
+                    Pending::Value(key, key_span) => add(
+                        entries,
+                        Entry {
+                            key,
+                            key_span,
+                            merged: false,
+                            node,
+                        },
+                        self.problems,
+                    ),
+                }
+            }
         }
         Ok(())
     }
@@ -184,15 +239,27 @@ impl Builder<'_> {
 
 /// Adds a key to a map that must not have it yet. One that came by `<<` gives way.
 fn add(entries: &mut Vec<Entry>, entry: Entry, problems: &mut Vec<Problem>) {
-    let Some(first) = entries.iter_mut().find(|known| known.key == entry.key) else { return entries.push(entry) };
+    let Some(first) = entries.iter_mut().find(|known| known.key == entry.key) else {
+        return entries.push(entry);
+    };
     if first.merged {
         *first = entry;
         return;
     }
-    let problem = Problem::new(entry.key_span, format!("`{}` is set twice in one map", entry.key))
+    let shown = looks_like_key(&entry.key);
+    let message = if shown {
+        format!("`{}` is set twice in one map", entry.key)
+    } else {
+        "a key is set twice in one map".to_owned()
+    };
+    let problem = Problem::new(entry.key_span, message)
         .related(first.key_span, "the first time is here")
         .hiding([&entry.node, &first.node]);
-    problems.push(problem);
+    problems.push(if shown {
+        problem
+    } else {
+        problem.hiding_spans([entry.key_span, first.key_span])
+    });
 }
 
 /// Carries out `<<: *anchor`: the keys of the map (or maps) it names, where they are not set beside it.
@@ -203,24 +270,35 @@ fn merge(entries: &mut Vec<Entry>, node: Node, span: Span, problems: &mut Vec<Pr
     };
     for source in sources {
         let Value::Map(added) = source.value else {
-            let problem = Problem::new(span, "`<<` takes an alias of a map, or a list of them").hiding([&source]);
+            let problem = Problem::new(span, "`<<` takes an alias of a map, or a list of them")
+                .hiding([&source]);
             problems.push(problem);
             continue;
         };
         for entry in added {
             if !entries.iter().any(|known| known.key == entry.key) {
-                entries.push(Entry { merged: true, ..entry });
+                entries.push(Entry {
+                    merged: true,
+                    ..entry
+                });
             }
         }
     }
 }
 
-fn scalar(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Result<Node, Problem> {
+fn scalar(
+    text: Cow<'_, str>,
+    style: ScalarStyle,
+    tag: Option<&Tag>,
+    span: Span,
+) -> Result<Node, Problem> {
     if !tag.is_none_or(Tag::is_yaml_core_schema) {
         refuse_tag(tag, span)?;
     }
     let owned = text.clone().into_owned();
-    let Some(core) = Core::parse_from_cow_and_metadata(text, style, tag.map(Cow::Borrowed).as_ref()) else {
+    let Some(core) =
+        Core::parse_from_cow_and_metadata(text, style, tag.map(Cow::Borrowed).as_ref())
+    else {
         return Err(Problem::new(span, "this value is not what its tag says"));
     };
     let kind = match core {
@@ -230,13 +308,26 @@ fn scalar(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>, span: Span)
         Core::FloatingPoint(value) => Kind::Float(value.into_inner()),
         Core::String(_) => Kind::Text,
     };
-    Ok(Node { span, value: Value::Scalar(Scalar { text: owned, kind, origin: Origin::Written }) })
+    let origin = if span.line == span.end_line {
+        Origin::Written
+    } else {
+        Origin::Lines
+    };
+    Ok(Node {
+        span,
+        value: Value::Scalar(Scalar {
+            text: owned,
+            kind,
+            origin,
+        }),
+    })
 }
 
 fn refuse_tag(tag: Option<&Tag>, span: Span) -> Result<(), Problem> {
     match tag {
         Some(tag) if !tag.is_yaml_core_schema() => {
-            Err(Problem::new(span, format!("the tag `{tag}` is not known")).help("write the value without a tag"))
+            Err(Problem::new(span, format!("the tag `{tag}` is not known"))
+                .help("write the value without a tag"))
         }
         _ => Ok(()),
     }
@@ -247,7 +338,12 @@ fn count(node: &Node) -> usize {
     match &node.value {
         Value::Scalar(_) => 1,
         Value::List(items) => 1 + items.iter().map(count).sum::<usize>(),
-        Value::Map(entries) => 1 + entries.iter().map(|entry| count(&entry.node)).sum::<usize>(),
+        Value::Map(entries) => {
+            1 + entries
+                .iter()
+                .map(|entry| count(&entry.node))
+                .sum::<usize>()
+        }
     }
 }
 
@@ -304,7 +400,10 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..10 {
             let item = format!("*a{}", level - 1);
-            text.push_str(&format!("a{level}: &a{level} [{}]\n", vec![item; 10].join(", ")));
+            text.push_str(&format!(
+                "a{level}: &a{level} [{}]\n",
+                vec![item; 10].join(", ")
+            ));
         }
         let (node, problems) = read(&text);
         assert!(node.is_none() && problems.len() == 1, "{problems:?}");
