@@ -111,7 +111,7 @@ impl Diagnostic {
     /// This one as text for people, in colour or not.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
-        snippet::render(self, colour)
+        snippet::Shown { one: self, colour }.to_string()
     }
 }
 

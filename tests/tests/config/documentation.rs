@@ -92,7 +92,7 @@ fn table(root: &Value, path: &str, title: &str, schema: &Value, out: &mut String
         // Plugins repeat what `defaults` has shown.
         let shown =
             path == "plugins.NAME" && root["$defs"]["Defaults"]["properties"].get(key).is_some();
-        let shown = shown.then(|| format!("see [`defaults`](#defaults)"));
+        let shown = shown.then(|| "see [`defaults`](#defaults)".to_owned());
         writeln!(
             out,
             "| `{key}` | {} | {default} | {description} |",

@@ -2,6 +2,13 @@
 //! must be refused with exactly the text of the `.err` beside them. A folder with a `wharf.yaml` is one case of several
 //! files. `UPDATE_SNAPSHOTS=1` writes what is new or changed; read the difference before committing it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod documentation;
 mod properties;
 mod secrets;

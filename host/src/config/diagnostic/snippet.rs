@@ -1,6 +1,6 @@
 //! Lines of a file with a mark under what is wrong, and without the secrets that stand in them.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use owo_colors::{OwoColorize, Style};
 
@@ -125,18 +125,25 @@ impl Snippet {
         self.width = self.width.min(end - start);
     }
 
-    fn write(&self, out: &mut String, line: usize, gutter: usize, mark: Style, rule: Style) {
+    fn write(
+        &self,
+        out: &mut impl Write,
+        line: usize,
+        gutter: usize,
+        mark: Style,
+        rule: Style,
+    ) -> fmt::Result {
         let text = self.text.trim_end().replace('\t', " ");
-        let _ = writeln!(out, "{:gutter$} {}", "", "|".style(rule));
-        let _ = writeln!(
+        writeln!(out, "{:gutter$} {}", "", "|".style(rule))?;
+        writeln!(
             out,
             "{} {} {text}",
             format!("{line:>gutter$}").style(rule),
             "|".style(rule)
-        );
+        )?;
         let room = text.chars().count().saturating_sub(self.mark).max(1);
         let carets = "^".repeat(self.width.min(room));
-        let _ = writeln!(
+        writeln!(
             out,
             "{:gutter$} {} {:at$}{}",
             "",
@@ -144,12 +151,23 @@ impl Snippet {
             "",
             carets.style(mark),
             at = self.mark
-        );
+        )
     }
 }
 
 /// A finding the way compilers print theirs.
-pub(super) fn render(one: &Diagnostic, colour: bool) -> String {
+pub(super) struct Shown<'a> {
+    pub(super) one: &'a Diagnostic,
+    pub(super) colour: bool,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        draw(self.one, self.colour, f)
+    }
+}
+
+fn draw(one: &Diagnostic, colour: bool, out: &mut impl Write) -> fmt::Result {
     let plain = Style::new();
     let (word, accent) = match one.severity {
         Severity::Error => ("error", Style::new().red().bold()),
@@ -160,29 +178,23 @@ pub(super) fn render(one: &Diagnostic, colour: bool) -> String {
     } else {
         (plain, plain, plain)
     };
-    let widest = one
-        .related
-        .iter()
-        .map(|related| related.line)
-        .chain([one.line])
-        .max()
-        .unwrap_or(1);
+    let lines = one.related.iter().map(|related| related.line);
+    let widest = lines.fold(one.line, usize::max);
     let gutter = widest.to_string().len();
 
-    let mut out = String::new();
-    let _ = writeln!(
+    writeln!(
         out,
         "{}{}",
         word.style(accent),
         format!(": {}", one.message).style(bold)
-    );
+    )?;
     let place = match &one.snippet {
         Some(_) => format!("{}:{}:{}", one.file.display(), one.line, one.column),
         None => one.file.display().to_string(),
     };
-    let _ = writeln!(out, "{:gutter$}{} {place}", "", "-->".style(rule));
+    writeln!(out, "{:gutter$}{} {place}", "", "-->".style(rule))?;
     if let Some(snippet) = &one.snippet {
-        snippet.write(&mut out, one.line, gutter, accent, rule);
+        snippet.write(out, one.line, gutter, accent, rule)?;
     }
     for related in &one.related {
         let place = format!(
@@ -191,30 +203,30 @@ pub(super) fn render(one: &Diagnostic, colour: bool) -> String {
             related.line,
             related.column
         );
-        let _ = writeln!(
+        writeln!(
             out,
             "{:gutter$}{} {place}: {}",
             "",
             ":::".style(rule),
             related.message
-        );
+        )?;
         if let Some(snippet) = &related.snippet {
-            snippet.write(&mut out, related.line, gutter, rule, rule);
+            snippet.write(out, related.line, gutter, rule, rule)?;
         }
     }
     if !one.path.is_empty() {
-        let _ = writeln!(out, "{:gutter$} {} at: {}", "", "=".style(rule), one.path);
+        writeln!(out, "{:gutter$} {} at: {}", "", "=".style(rule), one.path)?;
     }
     if let Some(help) = &one.help {
-        let _ = writeln!(
+        writeln!(
             out,
             "{:gutter$} {} {}",
             "",
             "=".style(rule),
             format!("help: {help}").style(bold)
-        );
+        )?;
     }
-    out
+    Ok(())
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub(in crate::config) fn closest<'a>(
 }
 
 /// "did you mean", or all that is known.
-pub(in crate::config) fn suggest<'a>(word: &str, known: &[&'a str], what: &str) -> Option<String> {
+pub(in crate::config) fn suggest(word: &str, known: &[&str], what: &str) -> Option<String> {
     match closest(word, known.iter().copied()) {
         Some(best) => Some(format!("did you mean `{best}`?")),
         None if known.is_empty() => None,

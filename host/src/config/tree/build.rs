@@ -117,7 +117,7 @@ impl Builder<'_> {
         }
     }
 
-    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Box<Problem>> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 if let Some(Open {
@@ -144,7 +144,7 @@ impl Builder<'_> {
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
                 Some(node) => self.place(node, 0),
-                None => Err(Problem::new(
+                None => refuse(Problem::new(
                     span,
                     "this alias stands inside the value that it names",
                 )),
@@ -157,9 +157,9 @@ impl Builder<'_> {
         }
     }
 
-    fn open(&mut self, span: Span, anchor: usize, value: Partial) -> Result<(), Problem> {
+    fn open(&mut self, span: Span, anchor: usize, value: Partial) -> Result<(), Box<Problem>> {
         if self.stack.len() == MAX_DEPTH {
-            return Err(Problem::new(
+            return refuse(Problem::new(
                 span,
                 format!("this is nested more than {MAX_DEPTH} deep"),
             ));
@@ -169,7 +169,7 @@ impl Builder<'_> {
             ..
         }) = self.stack.last()
         {
-            return Err(Problem::new(span, "a key must be plain text"));
+            return refuse(Problem::new(span, "a key must be plain text"));
         }
         self.stack.push(Open {
             span,
@@ -179,7 +179,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), Problem> {
+    fn close(&mut self) -> Result<(), Box<Problem>> {
         let Some(open) = self.stack.pop() else {
             return Ok(());
         };
@@ -197,10 +197,10 @@ impl Builder<'_> {
     }
 
     /// Puts a finished node where it belongs: as a key, a value, an item, or the root.
-    fn place(&mut self, node: Node, anchor: usize) -> Result<(), Problem> {
+    fn place(&mut self, node: Node, anchor: usize) -> Result<(), Box<Problem>> {
         self.nodes += count(&node);
         if self.nodes > MAX_NODES {
-            return Err(Problem::new(
+            return refuse(Problem::new(
                 node.span,
                 format!("aliases make this more than {MAX_NODES} values long"),
             ));
@@ -216,7 +216,7 @@ impl Builder<'_> {
                     Pending::Key => match node.value {
                         Value::Scalar(scalar) => *pending = Pending::Value(scalar.text, node.span),
                         Value::List(_) | Value::Map(_) => {
-                            return Err(Problem::new(node.span, "a key must be plain text"));
+                            return refuse(Problem::new(node.span, "a key must be plain text"));
                         }
                     },
                     Pending::Merge(span) => merge(entries, node, span, self.problems),
@@ -286,12 +286,17 @@ fn merge(entries: &mut Vec<Entry>, node: Node, span: Span, problems: &mut Vec<Pr
     }
 }
 
+/// Ends the reading of a file: what comes after cannot be trusted to mean what it seems to.
+fn refuse<T>(problem: Problem) -> Result<T, Box<Problem>> {
+    Err(Box::new(problem))
+}
+
 fn scalar(
     text: Cow<'_, str>,
     style: ScalarStyle,
     tag: Option<&Tag>,
     span: Span,
-) -> Result<Node, Problem> {
+) -> Result<Node, Box<Problem>> {
     if !tag.is_none_or(Tag::is_yaml_core_schema) {
         refuse_tag(tag, span)?;
     }
@@ -299,7 +304,7 @@ fn scalar(
     let Some(core) =
         Core::parse_from_cow_and_metadata(text, style, tag.map(Cow::Borrowed).as_ref())
     else {
-        return Err(Problem::new(span, "this value is not what its tag says"));
+        return refuse(Problem::new(span, "this value is not what its tag says"));
     };
     let kind = match core {
         Core::Null => Kind::Null,
@@ -323,12 +328,12 @@ fn scalar(
     })
 }
 
-fn refuse_tag(tag: Option<&Tag>, span: Span) -> Result<(), Problem> {
+fn refuse_tag(tag: Option<&Tag>, span: Span) -> Result<(), Box<Problem>> {
     match tag {
-        Some(tag) if !tag.is_yaml_core_schema() => {
-            Err(Problem::new(span, format!("the tag `{tag}` is not known"))
-                .help("write the value without a tag"))
-        }
+        Some(tag) if !tag.is_yaml_core_schema() => refuse(
+            Problem::new(span, format!("the tag `{tag}` is not known"))
+                .help("write the value without a tag"),
+        ),
         _ => Ok(()),
     }
 }
