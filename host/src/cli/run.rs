@@ -23,12 +23,12 @@ pub(super) fn load(path: &Path) -> Result<Config, ExitCode> {
     match config::load(path, &|name| std::env::var(name).ok()) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                anstream::eprintln!("{warning}");
+                anstream::eprintln!("{}", warning.render(true));
             }
             Ok(loaded.config)
         }
         Err(report) => {
-            anstream::eprintln!("{report}");
+            anstream::eprint!("{}", report.render(true));
             Err(ExitCode::from(super::CONFIG))
         }
     }

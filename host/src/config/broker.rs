@@ -38,10 +38,10 @@ impl Broker {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Embedded {
-    /// The file. Its folder must exist; network file systems are refused.
-    #[schemars(extend("format" = "path"))]
+    /// The file, relative to the file that names it; made when it does not exist. Network file systems are refused.
+    #[schemars(extend("format" = "path"), length(min = 1))]
     pub path: PathBuf,
-    /// How long messages are kept after they were published; without it a message is deleted when every group settled it.
+    /// How long a message is kept after every group settled it; without it, it is deleted then.
     #[serde(default, with = "duration::option")]
     #[schemars(with = "Option<duration::Text>")]
     pub retention: Option<Duration>,

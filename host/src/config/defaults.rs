@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::policy::{Breaker, DeadLetter, Isolation, Limits, Recycle, Retry};
+use super::tree::{Node, Value};
 use super::{ByteSize, OnComponentError, OnDeadLetter, Order, Provide, Redact};
 
 /// What every plugin has unless it says otherwise, key by key.
@@ -89,4 +90,40 @@ impl Default for Defaults {
             reload: Self::reload(),
         }
     }
+}
+
+/// Fills every plugin of a tree with what `defaults` has and the plugin has not, key by key. A `null` in a plugin stays:
+/// that is how it does without something.
+pub(super) fn fill_plugins(tree: &mut Node) {
+    let Some(defaults) = tree.get("defaults").cloned() else {
+        return;
+    };
+    let Value::Map(root) = &mut tree.value else {
+        return;
+    };
+    let plugins = root.iter_mut().filter(|entry| entry.key == "plugins");
+    for plugin in plugins.flat_map(|entry| entry.node.entries_mut()) {
+        if matches!(plugin.node.value, Value::Map(_)) {
+            fill(&mut plugin.node, &defaults);
+        }
+    }
+}
+
+fn fill(node: &mut Node, from: &Node) {
+    let Value::Map(entries) = &mut node.value else {
+        return;
+    };
+    let named = entries.iter().any(|entry| is_place(&entry.key));
+    for given in from.entries() {
+        match entries.iter_mut().find(|entry| entry.key == given.key) {
+            Some(entry) => fill(&mut entry.node, &given.node),
+            // `topic` and `stream` of a dead letter are one thing under two names.
+            None if named && is_place(&given.key) => {}
+            None => entries.push(given.clone()),
+        }
+    }
+}
+
+fn is_place(key: &str) -> bool {
+    key == "topic" || key == "stream"
 }

@@ -18,7 +18,7 @@ const UNITS: [(&str, u64); 6] = [
 ];
 
 /// What a duration looks like, for the schema.
-pub(super) const PATTERN: &str = r"^([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d))+$";
+pub(super) const PATTERN: &str = r"^([0-9]+(\.[0-9]+)? *(us|ms|s|m|h|d) *)+$";
 
 /// Reads a duration such as `250ms`, `1.5s` or `1h30m`.
 ///
@@ -36,6 +36,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
             .find(|c: char| !c.is_ascii_digit() && c != '.')
             .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
+        let tail = tail.trim_start();
         let letters = tail
             .find(|c: char| !c.is_ascii_alphabetic())
             .unwrap_or(tail.len());

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::policy::{Breaker, DeadLetter, DeadLetterTarget, Isolation, Limits, Recycle, Retry};
-use super::{ByteSize, Defaults, Secret, names};
+use super::{ByteSize, Defaults, Secret, schema};
 
 /// A named handler.
 ///
@@ -16,18 +16,18 @@ use super::{ByteSize, Defaults, Secret, names};
 #[serde(deny_unknown_fields)]
 pub struct Plugin {
     /// The component's file, relative to the file that names it.
-    #[schemars(extend("format" = "path"))]
+    #[schemars(extend("format" = "path"), length(min = 1))]
     pub component: PathBuf,
     /// What the component's bytes must hash to: `sha256:` and 64 hexadecimal digits.
     #[serde(default)]
     #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"), extend("format" = "digest"))]
     pub digest: Option<String>,
     /// Where messages come from, by name.
-    #[schemars(schema_with = "names::<Subscription>")]
+    #[schemars(schema_with = "schema::names::<Subscription>")]
     pub subscribe: BTreeMap<String, Subscription>,
     /// Where the handler may publish, by the name it uses. `reply` is reserved for answering a message's `reply-to`.
     #[serde(default)]
-    #[schemars(schema_with = "names::<Destination>")]
+    #[schemars(schema_with = "schema::names::<Destination>")]
     pub publish: BTreeMap<String, Destination>,
     /// What the handler may read.
     #[serde(default)]

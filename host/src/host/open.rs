@@ -54,8 +54,6 @@ async fn broker_of(name: &str, broker: &config::Broker) -> Result<Arc<dyn Broker
             let opened = RedisBroker::open(redis_options(name, options)).map_err(|e| refused(e.to_string()))?;
             Ok(Arc::new(opened))
         }
-        #[cfg(not(feature = "redis"))]
-        config::Broker::Redis(_) => Err(refused("this build of wharf has no Redis; build it with `--features redis`".into())),
     }
 }
 

@@ -1,0 +1,101 @@
+//! Rules about the brokers themselves.
+
+use std::collections::BTreeMap;
+
+use super::Check;
+use crate::config::Broker;
+use crate::config::tree::Path;
+
+pub(super) fn check(check: &mut Check<'_>) {
+    let config = check.config;
+    for (name, broker) in &config.brokers {
+        let path = Path::of(["brokers", name]);
+        match broker {
+            Broker::Embedded(embedded) => {
+                if embedded.path.is_dir() {
+                    check
+                        .value(
+                            &path.key("path"),
+                            "this is a folder, and the broker is one file",
+                        )
+                        .set_help("name a file in it, such as `wharf.db`");
+                }
+                if embedded.max_message.as_u64() == 0 {
+                    check.value(
+                        &path.key("max_message"),
+                        "a broker that takes no byte takes no message",
+                    );
+                }
+            }
+            #[cfg(feature = "redis")]
+            Broker::Redis(redis) => self::redis::check(check, &path, redis),
+        }
+    }
+    one_file_one_broker(check);
+}
+
+/// One host owns an embedded file, through one broker: two would fight over its write lock.
+fn one_file_one_broker(check: &mut Check<'_>) {
+    let mut seen: BTreeMap<&std::path::Path, Path> = BTreeMap::new();
+    for (name, broker) in &check.config.brokers {
+        #[cfg_attr(not(feature = "redis"), expect(irrefutable_let_patterns))]
+        let Broker::Embedded(embedded) = broker else {
+            continue;
+        };
+        let path = Path::of(["brokers", name, "path"]);
+        match seen.get(embedded.path.as_path()) {
+            Some(first) => {
+                let first = check.merged.value_span(first);
+                check
+                    .value(&path, "two brokers are on one file")
+                    .add_related(first, "the first is here")
+                    .set_help("use one broker; topics keep messages apart");
+            }
+            None => {
+                seen.insert(&embedded.path, path);
+            }
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use std::time::Duration;
+
+    use super::Check;
+    use crate::config::Redis;
+    use crate::config::tree::Path;
+
+    const MIN_LEASE: Duration = Duration::from_millis(500);
+
+    pub(super) fn check(check: &mut Check<'_>, path: &Path, redis: &Redis) {
+        if redis.lease < MIN_LEASE {
+            check
+                .value(
+                    &path.key("lease"),
+                    "a lease shorter than 500ms ends whenever the host is busy",
+                )
+                .set_help("write at least `500ms`");
+        }
+        if redis.connect_timeout.is_zero() {
+            check.value(
+                &path.key("connect_timeout"),
+                "a connection cannot be made in no time",
+            );
+        }
+        let url = redis.url.expose();
+        if url.starts_with("rediss://") || url.starts_with("valkeys://") {
+            check
+                .value(
+                    &path.key("url"),
+                    "this build of wharf does not speak TLS to redis",
+                )
+                .set_help("use `redis://`, through a tunnel where the network is not trusted");
+        } else if ::redis::IntoConnectionInfo::into_connection_info(url).is_err() {
+            // The reason of the client is not shown: it may quote the URL.
+            check
+                .value(&path.key("url"), "this is not the URL of a redis server")
+                .set_help("write `redis://[user:password@]host:port/database` or `unix:///path/to/socket`");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Rules about the way of messages: who reads what, in which order, and where the dead ones go.
+
+use std::collections::BTreeMap;
+
+use super::Check;
+use crate::config::tree::Path;
+use crate::config::{Order, Plugin};
+
+pub(super) fn check(check: &mut Check<'_>, path: &Path, name: &str, plugin: &Plugin) {
+    let subscribe = path.key("subscribe");
+    let written = check
+        .merged
+        .at(&subscribe)
+        .is_some_and(|node| !node.entries().is_empty());
+    if plugin.subscribe.is_empty() && !written {
+        check
+            .key(&subscribe, "a plugin without a subscription never runs")
+            .set_help("name a place to read from");
+    }
+    own_dead_letters(check, path, name, plugin);
+    order(check, path, plugin);
+}
+
+/// A dead letter that comes back to the plugin that gave it up would do so for ever.
+fn own_dead_letters(check: &mut Check<'_>, path: &Path, name: &str, plugin: &Plugin) {
+    for subscription in plugin.subscribe.keys() {
+        let Some(dead) = plugin.dead_letter_target(name, subscription) else {
+            continue;
+        };
+        let Some(place) = check.place(&dead.broker) else {
+            continue;
+        };
+        let back = plugin.subscribe.iter().find(|(_, one)| {
+            one.source() == dead.name && check.place(&one.broker).as_ref() == Some(&place)
+        });
+        let Some((source, one)) = back else { continue };
+        let source = path.key("subscribe").key(source);
+        let source = check.merged.value_span(&source.key(if one.topic.is_some() {
+            "topic"
+        } else {
+            "stream"
+        }));
+        let configured = path.key("dead_letter");
+        let at = match check.stands(&configured) {
+            true => ["topic", "stream", "broker"]
+                .iter()
+                .map(|key| configured.key(key))
+                .find(|path| check.stands(path))
+                .unwrap_or(configured),
+            false => path.key("subscribe").key(subscription),
+        };
+        check
+            .value(
+                &at,
+                format!(
+                    "the dead letters of `{subscription}` go to `{}`, which this plugin reads",
+                    dead.name
+                ),
+            )
+            .add_related(source, "it is read here")
+            .set_help(
+                "a dead letter would be handled, fail and come back for ever; send them elsewhere",
+            );
+    }
+}
+
+fn order(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
+    let word = match plugin.order {
+        Order::None => return,
+        Order::Key => "key",
+        Order::Source => "source",
+    };
+    for (name, one) in &plugin.subscribe {
+        // Which brokers keep order is their adapters' to declare; this is the part of it that needs no broker to know.
+        let Some(broker) = check
+            .broker(&one.broker)
+            .filter(|broker| broker.kind() != "embedded")
+        else {
+            continue;
+        };
+        let place = check.merged.key_span(&path.key("subscribe").key(name));
+        check
+            .value(
+                &path.key("order"),
+                format!("`order: {word}` is a promise that `{}` cannot keep yet: {} has no leased shards", one.broker, broker.kind()),
+            )
+            .add_related(place, "messages come from there here")
+            .set_help("read from an embedded broker, or set `order: none`");
+    }
+}
+
+/// One group in two subscriptions would deal each message to one of the two, at random.
+pub(super) fn groups(check: &mut Check<'_>) {
+    let mut seen: BTreeMap<(String, &str, &str), Path> = BTreeMap::new();
+    let mut all: Vec<_> = check.subscriptions().collect();
+    // As they stand in the files, so that the second is the one that is reported.
+    all.sort_by_key(|(_, _, _, path)| check.merged.key_span(path));
+    for (plugin_name, plugin, name, path) in all {
+        let Some(one) = plugin.subscribe.get(name) else {
+            continue;
+        };
+        let Some(place) = check.place(&one.broker) else {
+            continue;
+        };
+        if one.source().is_empty() {
+            continue;
+        }
+        let group = one.group(plugin_name);
+        match seen.get(&(place.clone(), one.source(), group)) {
+            Some(first) => {
+                let first = check.merged.key_span(first);
+                check
+                    .key(
+                        &path,
+                        format!(
+                            "two subscriptions read `{}` as the group `{group}`",
+                            one.source()
+                        ),
+                    )
+                    .add_related(first, "the first is here")
+                    .set_help(
+                        "each message would go to only one of them; give each its own `group`",
+                    );
+            }
+            None => {
+                seen.insert((place, one.source(), group), path);
+            }
+        }
+    }
+}

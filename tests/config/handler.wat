@@ -1,0 +1,2 @@
+;; A file that is there: these tests read configurations, not components.
+(component)
