@@ -6,6 +6,7 @@
 //! dropping never acknowledges (DESIGN §2, guarantee 2).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -24,6 +25,9 @@ pub struct Parcel {
     pub token: Token,
     /// What was read.
     pub message: Message,
+    /// Whether it takes a place in the windows: set when dispatch takes it in, so that one dropped before that gives
+    /// none back.
+    pub admitted: bool,
 }
 
 /// What arrives at the committer.
@@ -38,21 +42,21 @@ pub enum Entry {
 /// Where deliveries end. One per subscription, read by its committer alone.
 ///
 /// `queue` holds what ended since the committer last looked. It never grows beyond the deliveries in hand, because
-/// each of them enters it once and `in_hand` is bounded by admission; so pushing needs no await and no error.
+/// each of them enters it once and their number is bounded by admission; so pushing needs no await and no error.
 /// `changed` wakes the committer; a stored permit makes a push between its look and its wait count.
-#[derive(Debug)]
+/// `outstanding` counts deliveries from the moment they are made until [`Inbox::ended`], wherever they are: the only
+/// number by which a stopping host knows that it is done.
+#[derive(Debug, Default)]
 pub struct Inbox {
     queue: Mutex<Vec<Entry>>,
     changed: Notify,
+    outstanding: AtomicUsize,
 }
 
 impl Inbox {
     /// An empty inbox.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            queue: Mutex::new(Vec::new()),
-            changed: Notify::new(),
-        })
+        Arc::default()
     }
 
     fn push(&self, entry: Entry) {
@@ -86,6 +90,16 @@ impl Inbox {
         into.append(&mut queue);
         true
     }
+
+    /// Deliveries made and not yet settled.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Acquire)
+    }
+
+    /// The broker knows what became of `n` of them.
+    pub fn ended(&self, n: usize) {
+        self.outstanding.fetch_sub(n, Ordering::AcqRel);
+    }
 }
 
 /// One message and the right to settle it.
@@ -100,8 +114,13 @@ pub struct Delivery {
 impl Delivery {
     /// Made by a source for each message it hands over. The inbox is the one it was subscribed with.
     pub fn new(token: Token, message: Message, inbox: &Arc<Inbox>) -> Self {
+        inbox.outstanding.fetch_add(1, Ordering::AcqRel);
         Self {
-            parcel: Some(Box::new(Parcel { token, message })),
+            parcel: Some(Box::new(Parcel {
+                token,
+                message,
+                admitted: false,
+            })),
             inbox: Arc::clone(inbox),
         }
     }
@@ -112,6 +131,13 @@ impl Delivery {
         match &self.parcel {
             Some(parcel) => &parcel.message,
             None => unreachable!("a delivery in use has its parcel"),
+        }
+    }
+
+    /// Notes that it takes a place in the windows from now on.
+    pub fn admit(&mut self) {
+        if let Some(parcel) = &mut self.parcel {
+            parcel.admitted = true;
         }
     }
 

@@ -30,8 +30,10 @@ mod window;
 mod worker;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -46,7 +48,7 @@ use crate::telemetry::SubscriptionMetrics;
 
 use self::attempt::Policy;
 use self::breaker::Breaker;
-use self::committer::{Committer, Flushed};
+use self::committer::{Committer, Ends, Flushed};
 use self::held::Held;
 use self::ready::Ready;
 use self::route::Route;
@@ -106,8 +108,8 @@ pub struct Dispatcher {
     guests: Handle,
     /// Stops fetching.
     stop: CancellationToken,
-    /// Ends committers that cannot finish.
-    give_up: CancellationToken,
+    /// Ends committers.
+    ends: Ends,
     parts: Mutex<Parts>,
 }
 
@@ -130,7 +132,7 @@ impl Dispatcher {
             clock,
             guests,
             stop: CancellationToken::new(),
-            give_up: CancellationToken::new(),
+            ends: Ends::default(),
             parts: Mutex::default(),
         }
     }
@@ -180,8 +182,7 @@ impl Dispatcher {
             ready: Arc::clone(&crew.ready),
             metrics: line.metrics,
             clock: self.clock,
-            pause: tokio::sync::watch::Sender::new(Pause::No),
-            pausing: Mutex::new(()),
+            pause: tokio::sync::watch::Sender::new(Vec::new()),
         });
         let committer = Committer {
             route: Arc::clone(&route),
@@ -189,8 +190,8 @@ impl Dispatcher {
             publishers: line.publishers,
             host_window: Arc::clone(&self.host_window),
         };
-        let run = committer.run(self.stop.clone(), self.give_up.clone());
-        parts.committers.push(tokio::spawn(run));
+        let run = committer.run(self.ends.clone());
+        parts.committers.push(tokio::spawn(guarded(Arc::clone(&route), run)));
         parts.intakes.push(tokio::spawn(intake::run(
             Arc::clone(&route),
             line.subscribed.source,
@@ -200,6 +201,17 @@ impl Dispatcher {
         parts.routes.push(Arc::clone(&route));
         Subscription { route }
     }
+}
+
+/// A committer that panics must not leave silently: nothing of its subscription would ever be settled again.
+async fn guarded(route: Arc<Route>, run: impl Future<Output = Flushed>) -> Flushed {
+    AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_panic| {
+        tracing::error!(plugin = %route.spec.plugin, subscription = %route.spec.name, "the committer panicked: nothing is settled until a restart");
+        route.pause(Pause::Halted);
+        Flushed {
+            unsettled: route.inbox.outstanding(),
+        }
+    })
 }
 
 /// A running subscription, for views and commands.
@@ -224,8 +236,8 @@ impl Subscription {
         &self.route.metrics
     }
 
-    /// Why it reads nothing just now.
-    pub fn paused(&self) -> Pause {
+    /// Why it reads nothing just now; empty while it reads.
+    pub fn paused(&self) -> Vec<Pause> {
         self.route.pause.borrow().clone()
     }
 
@@ -239,8 +251,10 @@ impl Subscription {
         self.route.pause(Pause::Asked);
     }
 
-    /// Reads again, whatever it stood still for.
+    /// Reads again after [`pause`](Self::pause) or a halting dead letter. An outage or an open breaker ends by itself.
     pub fn resume(&self) {
-        self.route.resume(|_| true);
+        self.route
+            .resume(|why| matches!(why, Pause::Asked | Pause::Halted));
+        self.route.ready.extend(self.route.lanes.go_on());
     }
 }

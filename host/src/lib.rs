@@ -21,6 +21,6 @@ pub mod shutdown;
 pub mod telemetry;
 
 // What puts it together.
-//pub mod admin;
-//pub mod cli;
+pub mod admin;
+pub mod cli;
 pub mod host;

@@ -73,16 +73,21 @@ fn show(subscription: &Subscription) -> Value {
         "broker": subscription.broker(),
         "source": &*spec.address,
         "group": &*spec.group,
-        "state": if paused == Pause::No { "STARTED" } else { "PAUSED" },
-        "paused": match paused {
-            Pause::No => Value::Null,
-            Pause::Destination(reason) => json!(reason),
-            other => json!(format!("{other:?}").to_lowercase()),
-        },
+        "state": if paused.is_empty() { "STARTED" } else { "PAUSED" },
+        "paused": paused.iter().map(reason).collect::<Vec<_>>(),
         "in_hand": subscription.in_hand(),
         "lag": subscription.metrics().waiting.get(),
         "pending": subscription.metrics().pending.get(),
     })
+}
+
+fn reason(why: &Pause) -> String {
+    match why {
+        Pause::Destination(reason) => reason.clone(),
+        Pause::Breaker => "the breaker is open".into(),
+        Pause::Asked => "asked for".into(),
+        Pause::Halted => "a dead letter halted it".into(),
+    }
 }
 
 async fn pause(State(views): State<Views>, Path(which): Path<(String, String)>) -> Response {

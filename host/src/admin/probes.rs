@@ -40,13 +40,15 @@ fn waiting(views: &Views) -> Vec<Value> {
         Health::Ready => None,
         Health::Waiting(reason) => Some(json!({ "broker": &**name, "reason": reason })),
     });
-    let paused = views.subscriptions.iter().filter_map(|s| match s.paused() {
-        Pause::Destination(reason) => Some(json!({
-            "plugin": &*s.spec().plugin,
-            "subscription": &*s.spec().name,
-            "reason": reason,
-        })),
-        Pause::No | Pause::Breaker | Pause::Asked | Pause::Halted => None,
+    let paused = views.subscriptions.iter().flat_map(|s| {
+        s.paused().into_iter().filter_map(|why| match why {
+            Pause::Destination(reason) => Some(json!({
+                "plugin": &*s.spec().plugin,
+                "subscription": &*s.spec().name,
+                "reason": reason,
+            })),
+            Pause::Breaker | Pause::Asked | Pause::Halted => None,
+        })
     });
     brokers.chain(paused).collect()
 }

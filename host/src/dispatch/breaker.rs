@@ -33,11 +33,15 @@ enum State {
 /// Whether a message may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permit {
-    /// Run it.
-    Run,
+    /// Run it, and record how it ended under this number.
+    Run(Ticket),
     /// Not now; ask again after this long.
     Wait(Duration),
 }
+
+/// Ties a run to the state it was permitted in: one that ends in another state says nothing about that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(u64);
 
 /// How a run ended, as far as the breaker cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub enum Sample {
 pub struct Breaker {
     settings: Settings,
     state: State,
+    /// Goes up whenever `state` changes its kind.
+    epoch: u64,
     /// Calls within the window, oldest first; true is a failure. Bounded by `KEEP`.
     calls: VecDeque<(Instant, bool)>,
 }
@@ -68,6 +74,7 @@ impl Breaker {
         Self {
             settings,
             state: State::Closed,
+            epoch: 0,
             calls: VecDeque::new(),
         }
     }
@@ -75,15 +82,15 @@ impl Breaker {
     /// Asks to run one message. In half-open, the first to ask is the probe and the others wait.
     pub fn permit(&mut self, now: Instant) -> Permit {
         match self.state {
-            State::Closed => Permit::Run,
+            State::Closed => Permit::Run(Ticket(self.epoch)),
             State::Open { until } if now < until => Permit::Wait(until - now),
             State::Open { .. } => {
-                self.state = State::HalfOpen { probing: true };
-                Permit::Run
+                self.enter(State::HalfOpen { probing: true });
+                Permit::Run(Ticket(self.epoch))
             }
             State::HalfOpen { probing: false } => {
                 self.state = State::HalfOpen { probing: true };
-                Permit::Run
+                Permit::Run(Ticket(self.epoch))
             }
             State::HalfOpen { probing: true } => {
                 Permit::Wait(self.settings.recovery_timeout.min(Duration::from_secs(1)))
@@ -92,10 +99,13 @@ impl Breaker {
     }
 
     /// Records how a permitted run ended.
-    pub fn record(&mut self, sample: Sample, now: Instant) {
+    pub fn record(&mut self, ticket: Ticket, sample: Sample, now: Instant) {
+        if ticket.0 != self.epoch {
+            return;
+        }
         match (self.state, sample) {
             (State::HalfOpen { .. }, Sample::Success) => {
-                self.state = State::Closed;
+                self.enter(State::Closed);
                 self.calls.clear();
             }
             (State::HalfOpen { .. }, Sample::Failure) => self.open(now),
@@ -108,7 +118,6 @@ impl Breaker {
                     self.open(now);
                 }
             }
-            // A run permitted while closed may end after the breaker opened: it changes nothing.
             (State::Closed, Sample::Neutral) | (State::Open { .. }, _) => {}
         }
     }
@@ -122,10 +131,15 @@ impl Breaker {
         }
     }
 
+    fn enter(&mut self, state: State) {
+        self.state = state;
+        self.epoch += 1;
+    }
+
     fn open(&mut self, now: Instant) {
-        self.state = State::Open {
+        self.enter(State::Open {
             until: now + self.settings.recovery_timeout,
-        };
+        });
         self.calls.clear();
     }
 
@@ -165,26 +179,36 @@ mod tests {
         min_calls: 0,
     };
 
+    /// Ends a run that was permitted in the present state.
+    fn end(b: &mut Breaker, sample: Sample, now: Instant) {
+        b.record(Ticket(b.epoch), sample, now);
+    }
+
     fn fail(b: &mut Breaker, times: u32, now: Instant) {
         for _ in 0..times {
-            b.record(Sample::Failure, now);
+            end(b, Sample::Failure, now);
         }
+    }
+
+    fn runs(b: &mut Breaker, now: Instant) -> bool {
+        matches!(b.permit(now), Permit::Run(_))
     }
 
     #[test]
     fn opens_on_consecutive_failures_and_probes_once_after_recovery() {
         let (mut b, t) = (Breaker::new(SETTINGS), Instant::now());
         fail(&mut b, 2, t);
-        assert_eq!(b.permit(t), Permit::Run);
+        assert!(runs(&mut b, t));
         fail(&mut b, 1, t);
         assert_eq!(b.permit(t), Permit::Wait(Duration::from_secs(60)));
         assert_eq!(b.level(), 2);
         let later = t + Duration::from_secs(60);
-        assert_eq!(b.permit(later), Permit::Run);
+        assert!(runs(&mut b, later));
         assert_eq!(b.level(), 1);
         assert!(matches!(b.permit(later), Permit::Wait(_)), "one probe only");
-        b.record(Sample::Success, later);
-        assert_eq!((b.level(), b.permit(later)), (0, Permit::Run));
+        end(&mut b, Sample::Success, later);
+        assert_eq!(b.level(), 0);
+        assert!(runs(&mut b, later));
     }
 
     #[test]
@@ -192,18 +216,29 @@ mod tests {
         let (mut b, t) = (Breaker::new(SETTINGS), Instant::now());
         fail(&mut b, 3, t);
         let t = t + Duration::from_secs(60);
-        assert_eq!(b.permit(t), Permit::Run);
-        b.record(Sample::Neutral, t);
-        assert_eq!(b.permit(t), Permit::Run, "the rejection proved nothing");
-        b.record(Sample::Failure, t);
+        assert!(runs(&mut b, t));
+        end(&mut b, Sample::Neutral, t);
+        assert!(runs(&mut b, t), "the rejection proved nothing");
+        end(&mut b, Sample::Failure, t);
         assert_eq!(b.permit(t), Permit::Wait(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_run_that_began_before_the_breaker_opened_is_not_its_probe() {
+        let (mut b, t) = (Breaker::new(SETTINGS), Instant::now());
+        let Permit::Run(old) = b.permit(t) else { panic!("closed") };
+        fail(&mut b, 3, t);
+        let t = t + Duration::from_secs(60);
+        assert!(runs(&mut b, t), "the probe");
+        b.record(old, Sample::Success, t);
+        assert_eq!(b.level(), 1, "the probe is still under way");
     }
 
     #[test]
     fn a_success_or_the_window_breaks_the_row() {
         let (mut b, t) = (Breaker::new(SETTINGS), Instant::now());
         fail(&mut b, 2, t);
-        b.record(Sample::Success, t);
+        end(&mut b, Sample::Success, t);
         fail(&mut b, 2, t);
         assert_eq!(b.level(), 0);
         fail(&mut b, 2, t + Duration::from_secs(11));
@@ -214,10 +249,10 @@ mod tests {
     fn rejections_never_count() {
         let (mut b, t) = (Breaker::new(SETTINGS), Instant::now());
         for _ in 0..100 {
-            b.record(Sample::Neutral, t);
+            end(&mut b, Sample::Neutral, t);
         }
         fail(&mut b, 2, t);
-        b.record(Sample::Neutral, t);
+        end(&mut b, Sample::Neutral, t);
         assert_eq!(b.level(), 0);
         fail(&mut b, 1, t);
         assert_eq!(b.level(), 2, "nor do they break a row");
@@ -232,11 +267,11 @@ mod tests {
             ..SETTINGS
         };
         let (mut b, t) = (Breaker::new(settings), Instant::now());
-        b.record(Sample::Failure, t);
-        b.record(Sample::Success, t);
-        b.record(Sample::Success, t);
+        end(&mut b, Sample::Failure, t);
+        end(&mut b, Sample::Success, t);
+        end(&mut b, Sample::Success, t);
         assert_eq!(b.level(), 0);
-        b.record(Sample::Failure, t);
+        end(&mut b, Sample::Failure, t);
         assert_eq!(b.level(), 2);
     }
 }

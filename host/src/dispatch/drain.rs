@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 use crate::dispatch::Dispatcher;
@@ -34,49 +35,51 @@ impl Dispatcher {
             // An intake ends at once; one that panicked has dropped what it had, which releases it.
             let _joined = timeout_at(finish_by, intake).await;
         }
-        // What waits for a retry would only wait: give it back now.
+        // What waits for a retry would only wait: give it back now, and what is behind it in its lane too.
         for crew in &parts.crews {
             crew.held.close();
-        }
-        let idle = async {
-            for route in &parts.routes {
-                loop {
-                    let freed = route.window.freed();
-                    tokio::pin!(freed);
-                    freed.as_mut().enable();
-                    if route.window.used().in_hand() == 0 {
-                        break;
-                    }
-                    freed.await;
-                }
-            }
-        };
-        let _in_time = timeout_at(finish_by, idle).await;
-        for crew in &parts.crews {
-            crew.ready.close();
         }
         for route in &parts.routes {
             route.lanes.clear();
         }
+        self.ends.finish.cancel();
+        let committers = join_all(parts.committers);
+        tokio::pin!(committers);
+        let finished = match timeout_at(finish_by, &mut committers).await {
+            Ok(finished) => finished,
+            Err(_late) => {
+                // Time to let go: what runs is abandoned, what cannot be published is released.
+                for crew in &parts.crews {
+                    crew.ready.close();
+                }
+                for worker in &parts.workers {
+                    worker.abort();
+                }
+                self.ends.let_go.cancel();
+                match timeout_at(deadline, &mut committers).await {
+                    Ok(finished) => finished,
+                    Err(_late) => {
+                        self.ends.give_up.cancel();
+                        committers.await
+                    }
+                }
+            }
+        };
+        for crew in &parts.crews {
+            crew.ready.close();
+        }
         for worker in &parts.workers {
             worker.abort();
         }
-        let mut unsettled = 0;
-        let give_up = self.give_up.clone();
-        let timer = tokio::spawn(async move {
-            tokio::time::sleep_until(deadline).await;
-            give_up.cancel();
-        });
-        for committer in parts.committers {
-            match committer.await {
-                Ok(flushed) => unsettled += flushed.unsettled,
-                Err(error) => {
-                    tracing::error!(%error, "a committer ended badly");
-                    unsettled += 1;
-                }
+        let unsettled = finished.into_iter().map(|joined| match joined {
+            Ok(flushed) => flushed.unsettled,
+            Err(error) => {
+                tracing::error!(%error, "a committer ended badly");
+                1
             }
+        });
+        Drained {
+            unsettled: unsettled.sum(),
         }
-        timer.abort();
-        Drained { unsettled }
     }
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::Delivery;
 use crate::dispatch::lane::{Admitted, lane_of};
-use crate::dispatch::route::{Job, Pause, Route};
+use crate::dispatch::route::{Job, Route};
 use crate::dispatch::window::{Window, common_room};
 use crate::ports::{Room, Source};
 
@@ -56,9 +56,9 @@ async fn wait_for_turn(route: &Route, host_window: &Window) -> Room {
         tokio::pin!(freed, host_freed);
         freed.as_mut().enable();
         host_freed.as_mut().enable();
-        if *pause.borrow_and_update() == Pause::No {
+        if pause.borrow_and_update().is_empty() {
             if route.lanes.rewinding() {
-                if route.window.used().in_hand() == 0 {
+                if route.inbox.outstanding() == 0 {
                     route.lanes.rewound();
                     continue;
                 }
@@ -89,7 +89,8 @@ fn take_in(route: &Arc<Route>, host_window: &Window, deliveries: Vec<Delivery>) 
         .in_flight
         .set(route.window.used().in_hand() as i64);
     let mut ready = Vec::with_capacity(deliveries.len());
-    for delivery in deliveries {
+    for mut delivery in deliveries {
+        delivery.admit();
         let lane = lane_of(delivery.message(), route.order);
         let job = Job {
             delivery,

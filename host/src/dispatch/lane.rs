@@ -38,6 +38,8 @@ pub struct Lanes<T> {
 #[derive(Debug)]
 struct State<T> {
     lanes: HashMap<u32, VecDeque<T>>,
+    /// Lanes whose last message was dead-lettered under `on_dead_letter: halt`: what is behind waits for `go_on`.
+    halted: Vec<u32>,
     /// A head was released out of turn: nothing newer may run until the source has read again from there.
     rewinding: bool,
 }
@@ -58,6 +60,7 @@ impl<T> Default for Lanes<T> {
         Self {
             busy: Mutex::new(State {
                 lanes: HashMap::new(),
+                halted: Vec::new(),
                 rewinding: false,
             }),
         }
@@ -93,14 +96,26 @@ impl<T> Lanes<T> {
         next
     }
 
+    /// The head of `lane` is decided, and what is behind it shall wait for [`go_on`](Self::go_on).
+    pub fn halt(&self, lane: u32) {
+        self.busy.lock().halted.push(lane);
+    }
+
+    /// Lets halted lanes go on. Answers the heads to run.
+    pub fn go_on(&self) -> Vec<T> {
+        let halted = std::mem::take(&mut self.busy.lock().halted);
+        halted.into_iter().filter_map(|lane| self.complete(lane)).collect()
+    }
+
     /// The head of `lane` goes back to the broker undecided. Answers everything that waits, in all lanes: the source
     /// will read from there again, so all of it must go back, unstarted.
     #[must_use = "what waited has to be released"]
     pub fn rewind(&self, lane: u32) -> Vec<T> {
         let mut state = self.busy.lock();
         state.rewinding = true;
+        let waiting = state.lanes.values_mut().flat_map(std::mem::take).collect();
         state.lanes.remove(&lane);
-        state.lanes.values_mut().flat_map(std::mem::take).collect()
+        waiting
     }
 
     /// Drops everything that waits, which releases it. For the end of a drain.
@@ -158,6 +173,19 @@ mod tests {
         assert!(lanes.rewinding());
         lanes.rewound();
         assert_eq!(lanes.admit(1, 'a'), Admitted::Run('a'));
+    }
+
+    #[test]
+    fn a_halted_lane_waits_and_goes_on_where_it_stopped() {
+        let lanes = Lanes::default();
+        assert_eq!(lanes.admit(1, 'a'), Admitted::Run('a'));
+        assert_eq!(lanes.admit(1, 'b'), Admitted::Waits);
+        lanes.halt(1);
+        assert_eq!(lanes.admit(1, 'c'), Admitted::Waits);
+        assert_eq!(lanes.admit(2, 'x'), Admitted::Run('x'), "other lanes go on");
+        assert_eq!(lanes.go_on(), ['b']);
+        assert_eq!(lanes.complete(1), Some('c'));
+        assert!(lanes.go_on().is_empty());
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::commit::Destination;
@@ -27,12 +26,10 @@ pub struct Job {
     pub route: Arc<Route>,
 }
 
-/// Why a subscription reads nothing just now.
+/// A reason for a subscription to read nothing. Several can hold at once; it reads when none does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pause {
-    /// It reads.
-    No,
-    /// A destination cannot be reached; its outputs are held.
+    /// A broker does not take outputs or settlements; they are held. Says which and why.
     Destination(String),
     /// The plugin's breaker is open.
     Breaker,
@@ -40,6 +37,12 @@ pub enum Pause {
     Asked,
     /// A dead letter halted it (`on_dead_letter: halt`).
     Halted,
+}
+
+impl Pause {
+    fn same_kind(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
 }
 
 /// One subscription of one plugin.
@@ -75,9 +78,7 @@ pub struct Route {
     /// Time of day.
     pub clock: Clock,
     /// Written by the committer (destination down), the workers (breaker) and commands; the intake waits on it.
-    pub pause: watch::Sender<Pause>,
-    /// Serialises read-modify-write of `pause`.
-    pub pausing: Mutex<()>,
+    pub pause: watch::Sender<Vec<Pause>>,
 }
 
 impl std::fmt::Debug for Route {
@@ -89,26 +90,33 @@ impl std::fmt::Debug for Route {
 }
 
 impl Route {
-    /// Stops reading for `reason` unless it already stands still for another. Answers whether this did it.
-    pub fn pause(&self, reason: Pause) -> bool {
-        let _one_at_a_time = self.pausing.lock();
-        let reads = *self.pause.borrow() == Pause::No;
-        if reads {
+    /// Stops reading for `reason`, until [`resume`](Self::resume). Answers whether that reason is new.
+    pub(super) fn pause(&self, reason: Pause) -> bool {
+        let new = self.pause.send_if_modified(|reasons| {
+            let new = !reasons.iter().any(|r| r.same_kind(&reason));
+            reasons.retain(|r| !r.same_kind(&reason));
+            reasons.push(reason.clone());
+            new
+        });
+        if new {
             tracing::warn!(plugin = %self.spec.plugin, subscription = %self.spec.name, ?reason, "subscription paused");
             self.metrics.paused.set(1);
-            self.pause.send_replace(reason);
         }
-        reads
+        new
     }
 
-    /// Reads again, if it stands still for a reason `matches` accepts.
-    pub fn resume(&self, matches: impl Fn(&Pause) -> bool) {
-        let _one_at_a_time = self.pausing.lock();
-        let paused = { *self.pause.borrow() != Pause::No && matches(&self.pause.borrow()) };
-        if paused {
+    /// Takes back the reasons `matches` accepts.
+    pub(super) fn resume(&self, matches: impl Fn(&Pause) -> bool) {
+        let mut reads = false;
+        let changed = self.pause.send_if_modified(|reasons| {
+            let before = reasons.len();
+            reasons.retain(|r| !matches(r));
+            reads = reasons.is_empty();
+            reasons.len() < before
+        });
+        if changed && reads {
             tracing::info!(plugin = %self.spec.plugin, subscription = %self.spec.name, "subscription resumed");
             self.metrics.paused.set(0);
-            self.pause.send_replace(Pause::No);
         }
     }
 }

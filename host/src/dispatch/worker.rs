@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::commit::{Commit, Destination, Publication, Settlement};
 use crate::config::OnDeadLetter;
 use crate::dispatch::attempt::{self, Diagnosis, Step, Wait};
-use crate::dispatch::breaker::{Breaker, Permit, Sample};
+use crate::dispatch::breaker::{Breaker, Permit, Sample, Ticket};
 use crate::dispatch::dead_letter;
 use crate::dispatch::held::Held;
 use crate::dispatch::ready::Ready;
@@ -38,9 +38,20 @@ pub struct Crew {
 /// One worker: until the queue is closed.
 pub async fn run(crew: Arc<Crew>) {
     while let Some(job) = crew.ready.pop().await {
-        process(&crew, job).await;
+        let (route, lane) = (Arc::clone(&job.route), job.lane);
+        if AssertUnwindSafe(process(&crew, job)).catch_unwind().await.is_err() {
+            recover(&route, lane);
+        }
         // A worker with a full queue would never give its thread back otherwise.
         tokio::task::consume_budget().await;
+    }
+}
+
+/// The host itself panicked outside a handler: the message was released, so what follows it must be as well.
+fn recover(route: &Route, lane: Option<u32>) {
+    tracing::error!(plugin = %route.spec.plugin, subscription = %route.spec.name, "the host panicked: the message is released");
+    if let Some(lane) = lane {
+        drop(route.lanes.rewind(lane));
     }
 }
 
@@ -50,21 +61,26 @@ async fn process(crew: &Crew, job: Job) {
     if let Some(step) = attempt::before(job.delivery.message(), &route.policy, now_ms) {
         return carry_out(crew, job, step, Arc::from(""));
     }
-    if let Some(wait) = breaker_wait(crew, &route) {
-        let step = Step::Again {
-            after: wait,
-            attempts: job.delivery.message().attempts,
-            wait: attempt::waits(&route.policy),
-            why: "the plugin's breaker is open".into(),
-        };
-        return carry_out(crew, job, step, Arc::from(""));
-    }
+    let ticket = match permit(crew, &route) {
+        Ok(ticket) => ticket,
+        Err(wait) => {
+            let step = Step::Again {
+                after: wait,
+                attempts: job.delivery.message().attempts,
+                wait: attempt::waits(&route.policy),
+                why: "the plugin's breaker is open".into(),
+            };
+            return carry_out(crew, job, step, Arc::from(""));
+        }
+    };
 
     let started = Instant::now();
     let handled = handle(crew, &job).await;
     let took = started.elapsed();
     route.metrics.ran(error_type(&handled), took);
-    record(crew, &route, &handled);
+    if let Some(ticket) = ticket {
+        record(crew, &route, ticket, &handled);
+    }
 
     let attempts = job.delivery.message().attempts;
     let step = attempt::decide(handled.result, attempts, &route.policy, fastrand::f64());
@@ -89,16 +105,19 @@ async fn handle(crew: &Crew, job: &Job) -> Handled {
     })
 }
 
-fn breaker_wait(crew: &Crew, route: &Arc<Route>) -> Option<Duration> {
-    let breaker = crew.breaker.as_ref()?;
+/// Asks the breaker, where there is one. `Err`: how long to wait.
+fn permit(crew: &Crew, route: &Arc<Route>) -> Result<Option<Ticket>, Duration> {
+    let Some(breaker) = &crew.breaker else {
+        return Ok(None);
+    };
     let mut breaker = breaker.lock();
     let permit = breaker.permit(Instant::now());
     route.metrics.breaker.set(breaker.level());
     match permit {
-        Permit::Run => None,
+        Permit::Run(ticket) => Ok(Some(ticket)),
         Permit::Wait(wait) => {
             stand_still(route, wait);
-            Some(wait)
+            Err(wait)
         }
     }
 }
@@ -114,7 +133,7 @@ fn stand_still(route: &Arc<Route>, wait: Duration) {
     }
 }
 
-fn record(crew: &Crew, route: &Route, handled: &Handled) {
+fn record(crew: &Crew, route: &Route, ticket: Ticket, handled: &Handled) {
     let Some(breaker) = &crew.breaker else { return };
     let sample = match &handled.result {
         Ok(Outcome::Done(_)) => Sample::Success,
@@ -124,7 +143,7 @@ fn record(crew: &Crew, route: &Route, handled: &Handled) {
     };
     let mut breaker = breaker.lock();
     let before = breaker.level();
-    breaker.record(sample, Instant::now());
+    breaker.record(ticket, sample, Instant::now());
     let level = breaker.level();
     drop(breaker);
     route.metrics.breaker.set(level);
@@ -183,11 +202,6 @@ fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>) {
             diagnosis,
         } => {
             let letter = bury(&job, cause, attempts, &diagnosis, &version);
-            let halts = job.route.on_dead_letter == OnDeadLetter::Halt;
-            let route = Arc::clone(&job.route);
-            if halts {
-                route.pause(Pause::Halted);
-            }
             commit(job, vec![letter], Settlement::Accept, Some(cause), version);
         }
     }
@@ -235,11 +249,12 @@ fn commit(
         version,
         lane,
     });
-    // Halting keeps the lane: what waits behind stays unstarted until the host is told to go on.
-    if *route.pause.borrow() == Pause::Halted {
-        return;
-    }
-    if let Some(next) = lane.and_then(|lane| route.lanes.complete(lane)) {
+    if cause.is_some() && route.on_dead_letter == OnDeadLetter::Halt {
+        route.pause(Pause::Halted);
+        if let Some(lane) = lane {
+            route.lanes.halt(lane);
+        }
+    } else if let Some(next) = lane.and_then(|lane| route.lanes.complete(lane)) {
         route.ready.push(next);
     }
 }

@@ -1,0 +1,100 @@
+use super::*;
+use crate::commit::Settlement;
+use crate::delivery::{Delivery, Inbox, Token};
+use crate::message::Message;
+
+/// A commit that entered an inbox the ordinary way.
+fn entry(id: u64, lane: Option<u32>) -> Entry {
+    let inbox = Inbox::new();
+    let delivery = Delivery::new(Token(id), Message::for_test(&id.to_string()), &inbox);
+    delivery.commit(|parcel| Commit {
+        parcel,
+        publications: Vec::new(),
+        settlement: Settlement::Accept,
+        cause: None,
+        version: "".into(),
+        lane,
+    });
+    let mut entries = Vec::new();
+    assert!(inbox.try_take(&mut entries));
+    entries.remove(0)
+}
+
+fn ids(work: &[Work]) -> Vec<u64> {
+    work.iter().map(|w| w.commit.parcel.token.0).collect()
+}
+
+fn due(pending: &mut Pending, now: Instant) -> Vec<Work> {
+    let (whole, apart) = pending.take_due(now, |_| true);
+    assert!(apart.is_empty());
+    whole
+}
+
+#[test]
+fn one_commit_of_a_lane_at_a_time_in_order() {
+    let (mut p, t) = (Pending::default(), Instant::now());
+    p.add(vec![entry(1, Some(7)), entry(2, Some(7)), entry(3, Some(8)), entry(4, None), entry(5, Some(7))]);
+    let first = due(&mut p, t);
+    assert_eq!(ids(&first), [1, 3, 4]);
+    // 1 fails: it keeps its place before 2 and 5.
+    for work in first {
+        p.hold(work, false);
+    }
+    assert_eq!(ids(&due(&mut p, t)), [1, 3, 4]);
+    assert_eq!(ids(&due(&mut p, t)), [2]);
+    assert_eq!(ids(&due(&mut p, t)), [5]);
+}
+
+#[test]
+fn what_failed_waits_and_so_does_its_lane_but_nothing_else() {
+    let (mut p, t) = (Pending::default(), Instant::now());
+    p.add(vec![entry(1, Some(7)), entry(2, Some(7))]);
+    for work in due(&mut p, t) {
+        p.hold(work, true);
+    }
+    p.back_off(t);
+    p.add(vec![entry(3, Some(8))]);
+    assert_eq!(ids(&due(&mut p, t)), [3]);
+    let next = p.next_try();
+    assert_eq!(next, Some(t + BACKOFF.0), "not before, and nothing spins");
+    assert_eq!(ids(&due(&mut p, t + BACKOFF.0)), [1]);
+}
+
+#[test]
+fn back_off_grows_once_per_wait_and_ends_with_recovery() {
+    let (mut p, t) = (Pending::default(), Instant::now());
+    p.back_off(t);
+    p.back_off(t);
+    assert_eq!(p.backoff, Some((BACKOFF.0, t + BACKOFF.0)), "the same outage");
+    let later = t + BACKOFF.0;
+    p.back_off(later);
+    assert_eq!(p.backoff.map(|b| b.0), Some(BACKOFF.0 * 2));
+    p.recovered();
+    assert_eq!(p.backoff, None);
+}
+
+#[test]
+fn a_stuck_dead_letter_neither_spins_nor_lets_its_lane_go_on() {
+    let (mut p, t) = (Pending::default(), Instant::now());
+    p.add(vec![entry(1, Some(7)), entry(2, Some(7))]);
+    let mut stuck = due(&mut p, t).remove(0);
+    stuck.stuck_until = Some(t + Duration::from_secs(30));
+    p.hold(stuck, false);
+    assert!(due(&mut p, t).is_empty());
+    assert_eq!(p.next_try(), Some(t + Duration::from_secs(30)));
+    assert!(!p.has_failed(), "the subscription goes on");
+}
+
+#[test]
+fn letting_go_releases_what_cannot_be_published() {
+    let (mut p, t) = (Pending::default(), Instant::now());
+    p.add(vec![entry(1, None), entry(2, None)]);
+    let mut both = due(&mut p, t);
+    let mut published = both.remove(0);
+    published.begun = true;
+    p.hold(published, true);
+    p.hold(both.remove(0), true);
+    p.let_go();
+    assert_eq!(p.take_dropped(t).len(), 1, "released");
+    assert_eq!(p.work.len(), 1, "its outputs are confirmed: still to be settled");
+}
