@@ -83,8 +83,14 @@ fn no_broken_file_shows_one() {
     });
     for (at, c) in places {
         let (before, after) = (&FILE[..at], &FILE[at + c.len_utf8()..]);
-        for other in ["", "x", "{", "\"", "\n", ": ", "#", "${"] {
-            assert_hidden(folder.path(), &format!("{before}{other}{after}"));
+        assert_hidden(folder.path(), &format!("{before}{after}"));
+        // The rest only near a secret: it takes a while.
+        let line = before.rsplit('\n').next().unwrap_or_default().to_owned()
+            + after.lines().next().unwrap_or_default();
+        for other in ["x", "{", "\"", "\n", ": ", "#", "${"] {
+            if line.contains(SECRET) {
+                assert_hidden(folder.path(), &format!("{before}{other}{after}"));
+            }
         }
     }
 }
