@@ -58,7 +58,10 @@ fn short_calls_answer_while_two_other_plugins_spin() {
     let quick = host.add("noop", |_| {});
     let calls = spinners(&host, 3);
     let took = latencies(&host, &quick, 500);
-    let p99 = took[took.len() * 99 / 100];
+    // A queue behind the spinners would show in the median, a millisecond for each of them.
+    let (median, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
+    println!("median {median:?}, p99 {p99:?}");
+    assert!(median < Duration::from_millis(1), "median {median:?}");
     assert!(
         p99 < Duration::from_millis(25),
         "p99 {p99:?}, worst {:?}",
