@@ -239,7 +239,7 @@ impl Embedded {
         self.handle
             .call(manage::Delete {
                 topic: topic.to_owned(),
-                seqs: seqs.iter().map(|seq| seq.cast_signed()).collect(),
+                seqs: seqs.iter().map(|seq| id::known(*seq)).collect(),
             })
             .await
     }
@@ -257,7 +257,7 @@ impl Embedded {
             .iter()
             .map(|(seq, message)| {
                 let row = Row::new(to, message, self.handle.max_message)?;
-                Ok((seq.cast_signed(), row))
+                Ok((id::known(*seq), row))
             })
             .collect::<Result<Vec<_>, PublishError>>()?;
         self.handle
@@ -280,11 +280,7 @@ impl Embedded {
 
     fn listen(&self, topics: impl Iterator<Item = Arc<str>>) -> Arc<Notify> {
         let news = Arc::new(Notify::new());
-        self.handle
-            .shared
-            .listeners
-            .lock()
-            .join(topics, &news);
+        self.handle.shared.listeners.lock().join(topics, &news);
         news
     }
 

@@ -100,7 +100,10 @@ pub(super) fn messages(
         return Ok(Vec::new());
     };
     let (first, last) = id::rows_of(topic);
-    let Some(from) = i64::try_from(from).ok().filter(|from| *from <= last - first) else {
+    let Some(from) = i64::try_from(from)
+        .ok()
+        .filter(|from| *from <= last - first)
+    else {
         return Ok(Vec::new());
     };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -10,7 +10,9 @@ use crate::ports::{BrokerError, PublishError, SettleError};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Another `run` has the file.
-    #[error("{path} is in use by process {pid}: one host owns an embedded file. Stop that host, or give this one a file of its own")]
+    #[error(
+        "{path} is in use by process {pid}: one host owns an embedded file. Stop that host, or give this one a file of its own"
+    )]
     Owned {
         /// The database.
         path: PathBuf,
@@ -18,7 +20,9 @@ pub enum Error {
         pid: String,
     },
     /// The file is on a file system whose locks cannot be trusted.
-    #[error("{path} is on a network file system ({kind}), where file locks and memory maps cannot be relied on: put it on a local disk")]
+    #[error(
+        "{path} is on a network file system ({kind}), where file locks and memory maps cannot be relied on: put it on a local disk"
+    )]
     Network {
         /// The database.
         path: PathBuf,
@@ -34,7 +38,9 @@ pub enum Error {
         reason: String,
     },
     /// The file exists and was not made by this broker.
-    #[error("{path} is not an embedded broker's file: {reason}. Nothing was changed; name another file")]
+    #[error(
+        "{path} is not an embedded broker's file: {reason}. Nothing was changed; name another file"
+    )]
     Foreign {
         /// The database.
         path: PathBuf,
@@ -42,7 +48,9 @@ pub enum Error {
         reason: String,
     },
     /// The file was made by a newer version.
-    #[error("{path} has schema version {found}, this program knows up to {known}: use the newer program")]
+    #[error(
+        "{path} has schema version {found}, this program knows up to {known}: use the newer program"
+    )]
     Newer {
         /// The database.
         path: PathBuf,
@@ -67,7 +75,9 @@ pub enum Error {
     #[error("the embedded broker is closed")]
     Closed,
     /// Only the owner consumes.
-    #[error("{path} was opened for publishing and reading only: subscriptions belong to the process that runs the host")]
+    #[error(
+        "{path} was opened for publishing and reading only: subscriptions belong to the process that runs the host"
+    )]
     NotOwner {
         /// The database.
         path: PathBuf,

@@ -24,6 +24,14 @@ pub(super) fn rows_of(topic: i64) -> (i64, i64) {
     (topic << SEQ_BITS, (topic << SEQ_BITS) | SEQ_MASK)
 }
 
+/// A sequence as callers name it; 0, which no message has, for what no sequence can be.
+pub(super) fn known(seq: u64) -> i64 {
+    i64::try_from(seq)
+        .ok()
+        .filter(|seq| *seq <= SEQ_MASK)
+        .unwrap_or(0)
+}
+
 /// The sequence in a row id.
 pub(super) fn seq(row: i64) -> i64 {
     row & SEQ_MASK

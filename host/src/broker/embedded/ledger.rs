@@ -1,13 +1,13 @@
 //! What an operation works on: the connection, and what is remembered of topics and groups between transactions.
 //!
-//! Topic ids, last sequences and cursors are read once and written back once per transaction, not once per message.
-//! They hold until another process commits something, which `PRAGMA data_version` tells at the start of every
-//! transaction, or until a transaction is undone: then everything remembered is forgotten.
+//! All topics and groups are in memory; sequences and cursors are written back once per transaction, not once per
+//! message. That holds until another process commits something, which `PRAGMA data_version` tells at the start of every
+//! transaction, or until a transaction is undone: then all of it is read again.
 
 use std::collections::HashMap;
 
 use bytestring::ByteString;
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 /// A consumer group of a topic.
 #[derive(Debug, Clone)]
@@ -49,8 +49,6 @@ pub(super) struct Ledger {
     data_version: i64,
     /// Row ids settled in this transaction, for the reaper. Emptied by whoever began the transaction.
     pub(super) settled: Vec<i64>,
-    /// A topic was made in this transaction.
-    pub(super) made_topic: bool,
     /// Alternates the order in which a subscription's two topics are asked.
     pub(super) turn: bool,
 }
@@ -65,7 +63,6 @@ impl Ledger {
             by_id: HashMap::new(),
             data_version: -1,
             settled: Vec::new(),
-            made_topic: false,
             turn: false,
         }
     }
@@ -75,16 +72,15 @@ impl Ledger {
         self.conn.prepare_cached(sql)
     }
 
-    /// At the start of a transaction. True when another process has written since the last look.
-    pub(super) fn begin(&mut self, now: i64) -> rusqlite::Result<bool> {
+    /// At the start of a transaction: takes up what other processes have written since the last one.
+    pub(super) fn begin(&mut self, now: i64) -> rusqlite::Result<()> {
         self.now = now;
         let version = self.data_version()?;
-        let foreign = version != self.data_version;
-        if foreign {
-            self.forget();
+        if version != self.data_version {
+            self.reload()?;
             self.data_version = version;
         }
-        Ok(foreign)
+        Ok(())
     }
 
     /// SQLite's number for what others have committed.
@@ -104,7 +100,6 @@ impl Ledger {
         self.by_name.clear();
         self.by_id.clear();
         self.settled.clear();
-        self.made_topic = false;
         self.data_version = -1;
     }
 
@@ -172,45 +167,24 @@ impl Ledger {
     }
 
     /// Finds a topic by name.
-    pub(super) fn find_topic(&mut self, name: &str) -> rusqlite::Result<Option<usize>> {
-        if let Some(at) = self.by_name.get(name) {
-            return Ok(Some(*at));
-        }
-        let found: Option<(i64, i64)> = self
-            .sql("SELECT id, last_seq FROM topics WHERE name = ?1")?
-            .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        match found {
-            Some((id, last_seq)) => self.remember(id, name, last_seq).map(Some),
-            None => Ok(None),
-        }
+    pub(super) fn find_topic(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
     }
 
     /// Finds a topic by id.
-    pub(super) fn find_topic_by_id(&mut self, id: i64) -> rusqlite::Result<Option<usize>> {
-        if let Some(at) = self.by_id.get(&id) {
-            return Ok(Some(*at));
-        }
-        let name: Option<String> = self
-            .sql("SELECT name FROM topics WHERE id = ?1")?
-            .query_row([id], |row| row.get(0))
-            .optional()?;
-        match name {
-            Some(name) => self.find_topic(&name),
-            None => Ok(None),
-        }
+    pub(super) fn find_topic_by_id(&self, id: i64) -> Option<usize> {
+        self.by_id.get(&id).copied()
     }
 
     /// Finds a topic or makes it.
     pub(super) fn topic_named(&mut self, name: &str) -> rusqlite::Result<usize> {
-        if let Some(at) = self.find_topic(name)? {
+        if let Some(at) = self.find_topic(name) {
             return Ok(at);
         }
         self.sql("INSERT INTO topics (name, last_seq) VALUES (?1, 0)")?
             .execute([name])?;
-        self.made_topic = true;
         let id = self.conn.last_insert_rowid();
-        self.remember(id, name, 0)
+        Ok(self.remember(id, name.into(), 0))
     }
 
     /// Finds a group of a topic.
@@ -261,30 +235,58 @@ impl Ledger {
         })
     }
 
-    fn remember(&mut self, id: i64, name: &str, last_seq: i64) -> rusqlite::Result<usize> {
-        let groups = self
-            .sql("SELECT id, name, cursor FROM groups WHERE topic = ?1")?
-            .query_map([id], |row| {
-                Ok(Group {
-                    id: row.get(0)?,
-                    name: ByteString::from(row.get::<_, String>(1)?),
-                    cursor: row.get(2)?,
-                    changed: false,
-                })
+    /// Reads all topics and groups. Those that have moved since they were last known may have something new.
+    fn reload(&mut self) -> rusqlite::Result<()> {
+        let topics = self
+            .sql("SELECT id, name, last_seq FROM topics")?
+            .query_map([], |row| {
+                Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?))
             })?
-            .collect::<rusqlite::Result<Vec<_>>>()?;
+            .collect::<rusqlite::Result<Vec<(i64, String, i64)>>>()?;
+        let groups = self
+            .sql("SELECT topic, id, name, cursor FROM groups")?
+            .query_map([], |row| {
+                let group = Group {
+                    id: row.get(1)?,
+                    name: row.get::<_, String>(2)?.into(),
+                    cursor: row.get(3)?,
+                    changed: false,
+                };
+                Ok((row.get(0)?, group))
+            })?
+            .collect::<rusqlite::Result<Vec<(i64, Group)>>>()?;
+        let before: HashMap<ByteString, i64> = self
+            .topics
+            .drain(..)
+            .map(|topic| (topic.name, topic.last_seq))
+            .collect();
+        self.by_name.clear();
+        self.by_id.clear();
+        for (id, name, last_seq) in topics {
+            let at = self.remember(id, name.into(), last_seq);
+            let topic = &mut self.topics[at];
+            topic.stirred = before.get(&topic.name) != Some(&last_seq);
+        }
+        for (topic, group) in groups {
+            if let Some(at) = self.find_topic_by_id(topic) {
+                self.topics[at].groups.push(group);
+            }
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, id: i64, name: ByteString, last_seq: i64) -> usize {
         let at = self.topics.len();
-        let name = ByteString::from(name);
+        self.by_name.insert(name.clone(), at);
+        self.by_id.insert(id, at);
         self.topics.push(Topic {
             id,
-            name: name.clone(),
+            name,
             last_seq,
-            groups,
+            groups: Vec::new(),
             changed: false,
             stirred: false,
         });
-        self.by_name.insert(name, at);
-        self.by_id.insert(id, at);
-        Ok(at)
+        at
     }
 }

@@ -20,7 +20,7 @@ impl Operation for Delete {
     type Output = Vec<bool>;
 
     fn run(&self, ledger: &mut Ledger) -> rusqlite::Result<Vec<bool>> {
-        let Some(topic) = ledger.find_topic(&self.topic)? else {
+        let Some(topic) = ledger.find_topic(&self.topic) else {
             return Ok(vec![false; self.seqs.len()]);
         };
         self.seqs
@@ -59,7 +59,7 @@ impl Operation for Move {
     }
 
     fn run(&self, ledger: &mut Ledger) -> rusqlite::Result<Vec<bool>> {
-        let Some(from) = ledger.find_topic(&self.from)? else {
+        let Some(from) = ledger.find_topic(&self.from) else {
             return Ok(vec![false; self.moves.len()]);
         };
         self.moves
@@ -84,7 +84,7 @@ impl Operation for Purge {
     type Output = u64;
 
     fn run(&self, ledger: &mut Ledger) -> rusqlite::Result<u64> {
-        let Some(topic) = ledger.find_topic(&self.topic)? else {
+        let Some(topic) = ledger.find_topic(&self.topic) else {
             return Ok(0);
         };
         let (topic_id, last_seq) = (ledger.topic(topic).id, ledger.topic(topic).last_seq);
@@ -104,12 +104,12 @@ impl Operation for Purge {
 }
 
 /// Deletes settled messages that no group has a claim to, from a sorted list of row ids.
-pub(super) fn reap(ledger: &mut Ledger, rows: &[i64]) -> rusqlite::Result<()> {
+pub(super) fn reap(ledger: &Ledger, rows: &[i64]) -> rusqlite::Result<()> {
     for run in rows.chunk_by(|a, b| *b == *a + 1) {
         let (Some(first), Some(last)) = (run.first(), run.last()) else {
             continue;
         };
-        let Some(at) = ledger.find_topic_by_id(id::topic(*first))? else {
+        let Some(at) = ledger.find_topic_by_id(id::topic(*first)) else {
             continue;
         };
         if ledger.topic(at).groups.len() == 1 {

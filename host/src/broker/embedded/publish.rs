@@ -27,7 +27,9 @@ impl Operation for Publish {
     }
 
     fn run(&self, ledger: &mut Ledger) -> rusqlite::Result<()> {
-        self.rows.iter().try_for_each(|row| insert(ledger, row).map(drop))
+        self.rows
+            .iter()
+            .try_for_each(|row| insert(ledger, row).map(drop))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Deletes what every group has settled, off the hot path.
 //!
-//! Settling only notes a message's row id. When some thousand are noted, or nothing else is to be done, they are
-//! deleted in a transaction that need not reach the disk before anyone is answered. The notes are lost with the
-//! process, so an owner starts with one pass over all topics that have groups, a thousand rows at a time. With a
-//! retention there are no notes: passes over the file, every few seconds, delete what is old enough.
+//! Settling only notes a message's row id. Noted messages are deleted in a transaction of their own, which nobody waits
+//! for: when nothing else is to be done, when some thousand are noted, and a few times a second under any load, so that
+//! a full disk gets room whatever else goes on. The notes are lost with the process, so an owner starts with one pass
+//! over all topics that have groups, a thousand rows at a time. With a retention there are no notes: passes over the
+//! file, every few seconds, delete what is old enough.
 
 use super::id;
 use super::ledger::Ledger;
@@ -13,8 +14,8 @@ use super::manage::{consumed_topics, delete_unclaimed, reap};
 const MANY: usize = 2048;
 /// Rows one step of a pass looks at.
 const STEP: i64 = 1000;
-/// Between two steps of a pass while there is other work.
-const PASS_INTERVAL_MS: i64 = 200;
+/// Between two steps while there is other work.
+const INTERVAL_MS: i64 = 200;
 
 /// What is to be deleted, and how far a pass has come.
 pub(super) struct Reaper {
@@ -25,7 +26,7 @@ pub(super) struct Reaper {
     pass: Vec<(i64, i64)>,
     /// When the next pass starts, milliseconds since 1970. `None`: never again.
     next_pass: Option<i64>,
-    /// When the last step was made: passes get on under load as well, a few steps a second.
+    /// When the last step was made: deleting gets on under load as well, a few steps a second.
     last_step: i64,
 }
 
@@ -51,10 +52,10 @@ impl Reaper {
 
     /// Whether there is something to delete now.
     pub(super) fn wants(&self, now: i64, idle: bool) -> bool {
-        let passing = !self.pass.is_empty() || self.next_pass.is_some_and(|at| at <= now);
-        self.noted.len() >= MANY
-            || (idle && (passing || !self.noted.is_empty()))
-            || (passing && now - self.last_step >= PASS_INTERVAL_MS)
+        let work = !self.noted.is_empty()
+            || !self.pass.is_empty()
+            || self.next_pass.is_some_and(|at| at <= now);
+        work && (idle || self.noted.len() >= MANY || now - self.last_step >= INTERVAL_MS)
     }
 
     /// One step, inside a transaction.

@@ -166,7 +166,9 @@ impl StoredMessage {
             content_type: text(row, 8)?,
             correlation_id: text(row, 9)?,
             reply_to: text(row, 10)?,
-            priority: row.get(11)?,
+            priority: row
+                .get::<_, Option<i64>>(11)?
+                .map(|priority| u8::try_from(priority.clamp(0, 255)).unwrap_or(u8::MAX)),
             due_ms: row.get::<_, Option<i64>>(12)?.map(i64::unsigned_abs),
             expires_at_ms: row.get::<_, Option<i64>>(13)?.map(i64::unsigned_abs),
         })
@@ -267,8 +269,5 @@ fn blob(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Bytes
 }
 
 fn text(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<ByteString>> {
-    Ok(row
-        .get_ref(column)?
-        .as_str_or_null()?
-        .map(ByteString::from))
+    Ok(row.get_ref(column)?.as_str_or_null()?.map(ByteString::from))
 }

@@ -47,10 +47,10 @@ impl Subscription {
     }
 
     /// Its group on one of its topics, where both exist.
-    pub(super) fn find(&self, ledger: &mut Ledger, leg: Leg) -> rusqlite::Result<Option<GroupAt>> {
-        Ok(ledger
-            .find_topic(self.address(leg))?
-            .and_then(|topic| ledger.find_group(topic, &self.spec.group)))
+    pub(super) fn find(&self, ledger: &Ledger, leg: Leg) -> Option<GroupAt> {
+        ledger
+            .find_topic(self.address(leg))
+            .and_then(|topic| ledger.find_group(topic, &self.spec.group))
     }
 
     /// As [`find`](Self::find); joins the retry topic once somebody has made it, and finds all that is in it.
@@ -59,7 +59,7 @@ impl Subscription {
         ledger: &mut Ledger,
         leg: Leg,
     ) -> rusqlite::Result<Option<GroupAt>> {
-        let Some(topic) = ledger.find_topic(self.address(leg))? else {
+        let Some(topic) = ledger.find_topic(self.address(leg)) else {
             return Ok(None);
         };
         let from_start = leg == Leg::Retry || self.spec.from_start;

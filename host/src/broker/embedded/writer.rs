@@ -61,12 +61,6 @@ impl Listeners {
             }
         }
     }
-
-    fn tell_all(&self) {
-        for topic in self.by_topic.keys() {
-            self.tell(topic);
-        }
-    }
 }
 
 /// The thread's own state.
@@ -81,6 +75,9 @@ pub(super) struct Writer {
     pub(super) lock: Option<OwnerLock>,
     /// What `PRAGMA synchronous` is set to.
     full: bool,
+    /// The broker's health is bad because of work of our own, and good again when that succeeds. What a caller was
+    /// refused is over only when a caller succeeds.
+    troubled: bool,
 }
 
 impl Writer {
@@ -100,6 +97,7 @@ impl Writer {
             reaper,
             lock,
             full: true,
+            troubled: false,
         }
     }
 
@@ -136,17 +134,22 @@ impl Writer {
         }
     }
 
-    fn answer(&self, jobs: impl Iterator<Item = Box<dyn Job>>, outcome: &Result<(), Error>) {
-        *self.shared.health.lock() = match outcome {
-            Ok(()) => Health::Ready,
-            Err(error) => Health::Waiting(error.to_string()),
-        };
+    fn answer(&mut self, jobs: impl Iterator<Item = Box<dyn Job>>, outcome: &Result<(), Error>) {
+        self.troubled = false;
+        self.show(outcome);
         for job in jobs {
             if let Some(back) = job.answer(outcome.clone()) {
                 // Refused only when closing; then the next owner finds the messages in hand and takes them back.
                 let _closing = self.shared.queue.push_now(back);
             }
         }
+    }
+
+    fn show(&self, outcome: &Result<(), Error>) {
+        *self.shared.health.lock() = match outcome {
+            Ok(()) => Health::Ready,
+            Err(error) => Health::Waiting(error.to_string()),
+        };
     }
 
     /// One transaction with these jobs, committed or undone.
@@ -163,8 +166,8 @@ impl Writer {
         work: impl FnOnce(&mut Ledger) -> rusqlite::Result<()>,
     ) -> Result<(), Error> {
         match self.try_transaction(durable, work) {
-            Ok(foreign) => {
-                self.committed(foreign);
+            Ok(()) => {
+                self.committed();
                 Ok(())
             }
             Err(error) => {
@@ -184,51 +187,38 @@ impl Writer {
         &mut self,
         durable: bool,
         work: impl FnOnce(&mut Ledger) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<bool> {
+    ) -> rusqlite::Result<()> {
         let full = durable && self.sync == Sync::Full;
         if full != self.full {
             let level = if full { "full" } else { "normal" };
-            self.ledger
-                .conn
-                .pragma_update(None, "synchronous", level)?;
+            self.ledger.conn.pragma_update(None, "synchronous", level)?;
             self.full = full;
         }
         self.ledger.sql("BEGIN IMMEDIATE")?.execute([])?;
-        let foreign = self.ledger.begin(now_ms())?;
+        self.ledger.begin(now_ms())?;
         work(&mut self.ledger)?;
         self.ledger.flush()?;
         self.ledger.sql("COMMIT")?.execute([])?;
-        Ok(foreign)
+        Ok(())
     }
 
     /// After a commit: tell who waits, and note what can be deleted.
-    fn committed(&mut self, foreign: bool) {
+    fn committed(&mut self) {
         if let Some(reaper) = &mut self.reaper {
             reaper.note(&mut self.ledger.settled);
         }
         self.ledger.settled.clear();
-        let all = foreign || std::mem::take(&mut self.ledger.made_topic);
         let listeners = self.shared.listeners.lock();
-        self.ledger.take_stirred(|topic| {
-            if !all {
-                listeners.tell(topic);
-            }
-        });
-        if all {
-            listeners.tell_all();
-        }
+        self.ledger.take_stirred(|topic| listeners.tell(topic));
     }
 
     /// Nothing to do: look whether another process has written.
     fn glance(&mut self) {
         match self.ledger.foreign_news() {
             Ok(false) => {}
-            // The transaction takes note of it and tells everybody.
+            // The transaction takes note of it and tells whom it concerns.
             Ok(true) => self.report(|writer| writer.transaction(false, |_| Ok(()))),
-            Err(error) => {
-                let error = Error::from_sqlite(&self.path, &error);
-                *self.shared.health.lock() = Health::Waiting(error.to_string());
-            }
+            Err(error) => self.report(|writer| Err(Error::from_sqlite(&writer.path, &error))),
         }
     }
 
@@ -250,9 +240,14 @@ impl Writer {
     fn report(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Error>) {
         let outcome = work(self);
         if let Err(error) = &outcome {
-            tracing::warn!(path = %self.path.display(), %error, "the embedded broker could not tidy up, it will try again");
+            if !self.troubled {
+                tracing::warn!(path = %self.path.display(), %error, "the embedded broker could not tidy up, it will try again");
+            }
+            self.troubled = true;
+            self.show(&outcome);
+        } else if std::mem::take(&mut self.troubled) {
+            self.show(&outcome);
         }
-        self.answer(std::iter::empty(), &outcome);
     }
 
     /// Everything into the main file, so that the next owner starts with a short log.
@@ -275,5 +270,7 @@ impl Writer {
 pub(super) fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        .map_or(0, |since| {
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        })
 }

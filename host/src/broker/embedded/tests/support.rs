@@ -103,7 +103,10 @@ pub(super) async fn try_publish(
     topic: &str,
     messages: Vec<Outgoing>,
 ) -> Vec<Result<(), PublishError>> {
-    let publications: Vec<_> = messages.into_iter().map(|m| publication(topic, m)).collect();
+    let publications: Vec<_> = messages
+        .into_iter()
+        .map(|m| publication(topic, m))
+        .collect();
     let batch: Vec<_> = publications.iter().collect();
     broker.publisher().publish(&batch).await
 }
@@ -178,7 +181,10 @@ impl Reading {
     /// Nothing comes for a while.
     pub(super) async fn nothing(&mut self) {
         if let Ok(found) = tokio::time::timeout(NEVER, self.source.fetch(room(10))).await {
-            panic!("nothing was expected, got {:?}", self.unwrap(found.unwrap()));
+            panic!(
+                "nothing was expected, got {:?}",
+                self.unwrap(found.unwrap())
+            );
         }
     }
 
@@ -207,7 +213,12 @@ impl Reading {
         }
     }
 
-    pub(super) async fn release(&mut self, parcel: &Parcel, after: Option<Duration>, attempts: u32) {
+    pub(super) async fn release(
+        &mut self,
+        parcel: &Parcel,
+        after: Option<Duration>,
+        attempts: u32,
+    ) {
         self.settle(parcel, Settlement::Release { after, attempts })
             .await
             .unwrap();
@@ -248,10 +259,13 @@ pub(super) fn payloads(parcels: &[Parcel]) -> Vec<String> {
 }
 
 /// Polls until it holds.
-pub(super) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(super) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + SOON;
     while !holds().await {
-        assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "not in time: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
