@@ -6,7 +6,7 @@
 //! A lane's next message is let go when the one before it has been *decided and committed to the inbox*, not when
 //! the broker confirmed it: the committer works first in, first out, so effects keep the same order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use parking_lot::Mutex;
@@ -37,7 +37,7 @@ pub struct Lanes<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    lanes: HashMap<u32, VecDeque<T>>,
+    lanes: BTreeMap<u32, VecDeque<T>>,
     /// Lanes whose last message was dead-lettered under `on_dead_letter: halt`: what is behind waits for `go_on`.
     halted: Vec<u32>,
     /// A head was released out of turn: nothing newer may run until the source has read again from there.
@@ -59,7 +59,7 @@ impl<T> Default for Lanes<T> {
     fn default() -> Self {
         Self {
             busy: Mutex::new(State {
-                lanes: HashMap::new(),
+                lanes: BTreeMap::new(),
                 halted: Vec::new(),
                 rewinding: false,
             }),

@@ -192,6 +192,11 @@ impl World {
         self.entries.iter().filter(owned).count()
     }
 
+    /// Whether no other life follows this one.
+    pub fn last_life(&self) -> bool {
+        self.life as usize >= self.setup.lives.len()
+    }
+
     pub fn all_accepted(&self) -> bool {
         self.entries.iter().all(|e| e.place == Place::Accepted)
     }

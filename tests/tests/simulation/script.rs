@@ -108,6 +108,9 @@ impl Plan {
     }
 }
 
+/// What ends a hanging run where no drain does.
+const DEADLINE: Duration = Duration::from_secs(5);
+
 /// The handler of every message.
 pub struct Script(pub Arc<Mutex<World>>);
 
@@ -153,7 +156,13 @@ impl Handler for Script {
                 tokio::time::sleep(takes).await;
             }
             if act == Act::Hang {
-                std::future::pending::<()>().await;
+                // In the last life nothing aborts it but, as in real life, its deadline.
+                let last = run.world.lock().last_life();
+                if last {
+                    tokio::time::sleep(DEADLINE).await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
             }
             run.end();
             if act == Act::PanicLater {
@@ -182,8 +191,8 @@ fn result(act: Act, outputs: Vec<Outgoing>) -> Result<Outcome, Fault> {
         Act::Retry => failed(FailureKind::Retry),
         Act::Reject => failed(FailureKind::Reject),
         Act::Unavailable => failed(FailureKind::Unavailable),
-        Act::Trap | Act::PanicAtOnce | Act::PanicLater | Act::Hang => fault(FaultKind::Trap),
-        Act::NotRun => fault(FaultKind::NotRun),
+        Act::Trap | Act::PanicAtOnce | Act::PanicLater => fault(FaultKind::Trap),
+        Act::NotRun | Act::Hang => fault(FaultKind::NotRun),
         Act::BadOutput => fault(FaultKind::BadOutput),
         Act::Denied => Ok(Outcome::Done(vec![Outgoing {
             destination: "nowhere".into(),

@@ -1,6 +1,6 @@
 //! Publishes the outputs of many commits, to all brokers at once, in order within each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -15,7 +15,8 @@ pub(super) type Published = Vec<Result<(), PublishError>>;
 
 /// Answers one entry per commit of `batch`, each with one result per publication.
 pub(super) async fn all(publishers: &HashMap<Arc<str>, Arc<dyn Publisher>>, batch: &[Work]) -> Vec<Published> {
-    let mut by_broker: HashMap<Arc<str>, Vec<(usize, usize)>> = HashMap::new();
+    // In a fixed order, so that a simulated run can be played again.
+    let mut by_broker: BTreeMap<Arc<str>, Vec<(usize, usize)>> = BTreeMap::new();
     for (w, work) in batch.iter().enumerate() {
         for (p, publication) in work.commit.publications.iter().enumerate() {
             let broker = Arc::clone(&publication.destination.broker);
