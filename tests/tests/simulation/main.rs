@@ -78,6 +78,10 @@ fn every_seed_keeps_every_promise() {
         let ended = life::play(seed);
         if !ended.wrong.is_empty() {
             let all = ended.wrong.join("\n  ");
+            // The end of the story is where the eye goes first.
+            for line in ended.story.iter().rev().take(40).rev() {
+                println!("{line}");
+            }
             panic!("seed {seed} (WHARF_SIM_SEED={seed}), {:?}:\n  {all}", ended.setup);
         }
         seen.add(&ended.seen);

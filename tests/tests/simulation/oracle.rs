@@ -327,11 +327,16 @@ impl World {
     pub fn check_release(&mut self, index: usize, attempts: u32) {
         let entry = &self.entries[index];
         let (charged, loose, done) = (entry.charged, entry.loose, entry.done);
-        if attempts > charged || (!loose && attempts != charged && !done) {
+        // A drain discards what was decided but could not be published, and charges nothing for it.
+        let discarded = self.draining.is_some() && attempts + 1 == charged;
+        if attempts > charged || (!loose && attempts != charged && !done && !discarded) {
             self.wrong(format!("m{index} is released with {attempts} attempts of {charged}"));
         }
         if self.draining.is_none() && (self.setup.ordered() || !self.setup.delays) {
             self.wrong(format!("m{index} is released out of its turn"));
+        }
+        if discarded {
+            self.entries[index].charged = attempts;
         }
         if done {
             // Given back at the end of a drain because its outputs could not be published: it will run again.

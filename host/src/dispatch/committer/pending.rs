@@ -46,6 +46,8 @@ pub(super) struct Pending {
     /// The wait after the last failure, and when it is over. `None` while all is well.
     backoff: Option<(Duration, Instant)>,
     letting_go: bool,
+    /// Lanes of which something was released while letting go: what follows it must be released as well.
+    let_go_lanes: HashSet<u32>,
 }
 
 impl Work {
@@ -71,7 +73,11 @@ impl Pending {
     pub(super) fn add(&mut self, entries: Vec<Entry>) {
         for entry in entries {
             match entry {
-                Entry::Commit(commit) => self.work.push(Work::new(commit)),
+                Entry::Commit(commit) => {
+                    let follows = commit.lane.is_some_and(|lane| self.let_go_lanes.contains(&lane));
+                    let work = Work::new(commit);
+                    if follows { self.release(work) } else { self.work.push(work) }
+                }
                 Entry::Dropped(parcel) => self.dropped.push(Dropped {
                     settle: Settle::dropped(&parcel),
                     size: parcel.message.size(),
@@ -167,7 +173,8 @@ impl Pending {
     pub(super) fn let_go(&mut self) {
         self.letting_go = true;
         for work in std::mem::take(&mut self.work) {
-            if work.failed || work.stuck_until.is_some() {
+            let follows = work.commit.lane.is_some_and(|lane| self.let_go_lanes.contains(&lane));
+            if work.failed || work.stuck_until.is_some() || follows {
                 self.release(work);
             } else {
                 self.work.push(work);
@@ -187,6 +194,7 @@ impl Pending {
             self.work.push(work);
             return;
         }
+        self.let_go_lanes.extend(work.commit.lane);
         self.dropped.push(Dropped {
             settle: Settle::dropped(&work.commit.parcel),
             size: work.commit.parcel.message.size(),

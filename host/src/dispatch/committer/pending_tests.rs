@@ -98,3 +98,16 @@ fn letting_go_releases_what_cannot_be_published() {
     assert_eq!(p.take_dropped(t).len(), 1, "released");
     assert_eq!(p.work.len(), 1, "its outputs are confirmed: still to be settled");
 }
+
+#[test]
+fn letting_go_of_a_message_lets_go_of_all_behind_it_in_its_lane() {
+    let (mut p, t) = (Pending::default(), Instant::now());
+    p.add(vec![entry(1, Some(7)), entry(2, Some(7)), entry(3, Some(8))]);
+    let mut first = due(&mut p, t);
+    p.hold(first.remove(0), true);
+    p.let_go();
+    p.add(vec![entry(4, Some(7))]);
+    let mut released: Vec<u64> = p.take_dropped(t).iter().map(|d| d.settle.token.0).collect();
+    released.sort_unstable();
+    assert_eq!(released, [1, 2, 4], "3 was already under way");
+}
