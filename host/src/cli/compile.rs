@@ -1,6 +1,6 @@
 //! `wharf __compile`: one component to native code, in a process of its own.
 
-use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Arguments of `wharf __compile`.
@@ -9,15 +9,9 @@ use std::process::ExitCode;
 pub(super) struct Args {
     /// What the host passes on
     #[arg(allow_hyphen_values = true)]
-    arguments: Vec<OsString>,
+    arguments: Vec<PathBuf>,
 }
 
 pub(super) fn main(args: &Args) -> ExitCode {
-    match crate::plugin::compile_main(args.arguments.clone()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            anstream::eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    crate::plugin::compile_main(&args.arguments)
 }
