@@ -20,7 +20,7 @@ use crate::config::Config;
 #[command(after_help = "Examples:
   wharf dlq list
   wharf dlq list --json | jq -r 'select(.letters > 0) | .subscription'")]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     /// One JSON object per subscription
     #[arg(long)]
     json: bool,

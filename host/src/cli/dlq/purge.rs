@@ -17,7 +17,7 @@ use crate::cli::progress::Progress;
 #[command(after_help = "Examples:
   wharf dlq purge orders/incoming --cause rejected --yes
   wharf dlq purge orders/incoming               # says how many it would delete")]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     /// Whose: `<plugin>/<subscription>`; the plugin's name where it has one subscription
     subscription: String,
     #[command(flatten)]

@@ -29,7 +29,7 @@ use crate::config::Config;
   wharf dlq redrive orders/incoming --cause trap
   wharf dlq redrive orders/incoming --all --dry-run
   wharf dlq redrive orders/incoming --limit 10")]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     /// Whose: `<plugin>/<subscription>`; the plugin's name where it has one subscription
     subscription: String,
     #[command(flatten)]

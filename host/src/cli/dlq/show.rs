@@ -20,7 +20,7 @@ use crate::cli::record::Record;
   wharf dlq show orders/incoming
   wharf dlq show orders/incoming --cause trap --limit 1
   wharf dlq show orders/incoming --json | jq -r .reason | sort | uniq -c")]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     /// Whose: `<plugin>/<subscription>`; the plugin's name where it has one subscription
     subscription: String,
     #[command(flatten)]
