@@ -80,7 +80,11 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() { failure::USAGE } else { 0 };
+            let code = if error.use_stderr() {
+                failure::USAGE
+            } else {
+                0
+            };
             // A closed pipe is no reason to fail.
             let _printed = error.print().is_ok();
             return ExitCode::from(code);

@@ -10,7 +10,13 @@ use crate::config::{self, Config, Loaded};
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigArgs {
     /// The configuration file
-    #[arg(short, long, env = "WHARF_CONFIG", default_value = "wharf.yaml", value_name = "FILE")]
+    #[arg(
+        short,
+        long,
+        env = "WHARF_CONFIG",
+        default_value = "wharf.yaml",
+        value_name = "FILE"
+    )]
     pub(super) config: PathBuf,
 }
 
@@ -56,7 +62,6 @@ pub(super) fn broker<'a>(config: &'a Config, name: &str) -> Result<&'a config::B
 pub(super) struct Named<'a> {
     pub(super) plugin: &'a str,
     pub(super) subscription: &'a str,
-    pub(super) settings: &'a config::Plugin,
     pub(super) source: &'a config::Subscription,
 }
 
@@ -78,7 +83,10 @@ pub(super) fn subscription<'a>(config: &'a Config, text: &str) -> Result<Named<'
         None => None,
     };
     let (subscription, source) = found.ok_or_else(|| {
-        let names = settings.subscribe.keys().map(|name| format!("{plugin}/{name}"));
+        let names = settings
+            .subscribe
+            .keys()
+            .map(|name| format!("{plugin}/{name}"));
         Failure::usage(format!(
             "`{text}` is no subscription; {}",
             known(&format!("plugin `{plugin}` has"), names)
@@ -87,7 +95,6 @@ pub(super) fn subscription<'a>(config: &'a Config, text: &str) -> Result<Named<'
     Ok(Named {
         plugin,
         subscription,
-        settings,
         source,
     })
 }

@@ -9,9 +9,9 @@ mod embedded;
 mod letters;
 mod list;
 mod purge;
-mod redrive;
 #[cfg(feature = "redis")]
 mod redis;
+mod redrive;
 mod scan;
 mod selection;
 mod show;

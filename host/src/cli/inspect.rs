@@ -48,7 +48,9 @@ pub(super) fn main(args: &Args) -> Result<()> {
 /// This program, which compiles components in a child process.
 pub(super) fn compiler() -> Result<Compiler> {
     Compiler::this_program().map_err(|error| {
-        Failure::new(format!("cannot find the running program, which compiles components: {error}"))
+        Failure::new(format!(
+            "cannot find the running program, which compiles components: {error}"
+        ))
     })
 }
 
@@ -78,7 +80,11 @@ fn document(found: &Inspection) -> serde_json::Value {
 
 fn human(out: &mut Out, found: &Inspection) -> Result<()> {
     out.line(format_args!("{}   {}", "digest".dimmed(), found.digest))?;
-    out.line(format_args!("{}     {} bytes", "size".dimmed(), thousands(found.size)))?;
+    out.line(format_args!(
+        "{}     {} bytes",
+        "size".dimmed(),
+        thousands(found.size)
+    ))?;
     for (at, export) in found.exports.iter().enumerate() {
         let label = if at == 0 { "exports" } else { "       " };
         out.line(format_args!("{}  {export}", label.dimmed()))?;
@@ -94,6 +100,10 @@ fn human(out: &mut Out, found: &Inspection) -> Result<()> {
     }
     match &found.refusal {
         None => out.line(format_args!("{}     {}", "runs".dimmed(), "yes".green())),
-        Some(refusal) => out.line(format_args!("{}     {}: {refusal}", "runs".dimmed(), "no".red())),
+        Some(refusal) => out.line(format_args!(
+            "{}     {}: {refusal}",
+            "runs".dimmed(),
+            "no".red()
+        )),
     }
 }

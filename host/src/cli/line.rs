@@ -18,7 +18,7 @@ mod headers;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -28,11 +28,7 @@ use crate::message::Outgoing;
 
 /// A line as it is written.
 #[derive(Debug, Default, Deserialize)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    expecting = "an object such as {\"key\": \"k\", \"payload\": {}}"
-)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Line {
     /// What the line shows. For `test`.
     pub(super) name: Option<String>,
@@ -48,6 +44,7 @@ pub(super) struct Line {
     key_text: Option<String>,
     key_base64: Option<String>,
     headers: Headers,
+    #[serde(deserialize_with = "any_json")]
     payload: Option<Box<RawValue>>,
     payload_text: Option<String>,
     payload_base64: Option<String>,
@@ -81,6 +78,10 @@ pub(super) struct Line {
 impl Line {
     /// Reads one line, or says what is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
+        // A list would be taken for the fields in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err("it is not an object such as {\"key\": \"k\", \"payload\": {}}".to_owned());
+        }
         serde_json::from_str(text).map_err(|error| explain(&error))
     }
 
@@ -120,10 +121,7 @@ impl Line {
     }
 
     fn key(&self) -> Result<Option<Bytes>, String> {
-        let text = only_one(
-            "key",
-            [&self.key, &self.key_text, &self.key_base64],
-        )?;
+        let text = only_one("key", [&self.key, &self.key_text, &self.key_base64])?;
         match (text, &self.key_base64) {
             (_, Some(encoded)) => decode("key_base64", encoded).map(Some),
             (text, None) => Ok(text.map(|text| Bytes::from(text.clone()))),
@@ -139,6 +137,11 @@ impl Line {
             (None, None) => Ok(Bytes::new()),
         }
     }
+}
+
+/// Whatever stands there, `null` included: that is a payload as well.
+fn any_json<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(value).map(Some)
 }
 
 /// The one of these that is there.
@@ -162,7 +165,9 @@ fn wait(field: &str, text: Option<&str>, ms: Option<u32>) -> Result<Option<u32>,
     match (text, ms) {
         (Some(_), Some(_)) => Err(format!("`{field}` is given twice")),
         (None, ms) => Ok(ms),
-        (Some(text), None) => millis(text).map(Some).map_err(|e| format!("`{field}`: {e}")),
+        (Some(text), None) => millis(text)
+            .map(Some)
+            .map_err(|e| format!("`{field}`: {e}")),
     }
 }
 
@@ -275,9 +280,12 @@ mod tests {
     fn a_payload_in_its_three_forms() {
         let json = read(r#"{"payload": {"b" : 1.10, "a": " \" x" }}"#).unwrap();
         assert_eq!(json.payload, r#"{"b":1.10,"a":" \" x"}"#);
-        assert_eq!(read(r#"{"payload": null}"#).unwrap().payload, "");
+        assert_eq!(read(r#"{"payload": null}"#).unwrap().payload, "null");
         assert_eq!(read(r#"{"payload_text": "{ "}"#).unwrap().payload, "{ ");
-        assert_eq!(read(r#"{"payload_base64": "AP8="}"#).unwrap().payload, &[0u8, 255][..]);
+        assert_eq!(
+            read(r#"{"payload_base64": "AP8="}"#).unwrap().payload,
+            &[0u8, 255][..]
+        );
         assert_eq!(read("{}").unwrap().payload, "");
     }
 
@@ -288,19 +296,37 @@ mod tests {
         let message = read(line).unwrap();
         assert_eq!(message.delay_ms, Some(1500));
         assert_eq!(message.ttl_ms, Some(9));
-        let headers: Vec<_> = message.headers.iter().map(|h| (&*h.name, &h.value[..])).collect();
+        let headers: Vec<_> = message
+            .headers
+            .iter()
+            .map(|h| (&*h.name, &h.value[..]))
+            .collect();
         assert_eq!(headers, [("a", &b"1"[..]), ("b", b"2"), ("b", b"3")]);
     }
 
     #[test]
     fn says_what_is_wrong() {
         let wrong = |text: &str| read(text).unwrap_err();
-        assert_eq!(wrong(r#"{"paylod": 1}"#), "unknown field `paylod`; did you mean `payload`?");
-        assert_eq!(wrong(r#"{"payload": 1, "payload_text": ""}"#), "the payload is given twice");
+        assert_eq!(
+            wrong(r#"{"paylod": 1}"#),
+            "unknown field `paylod`; did you mean `payload`?"
+        );
+        assert_eq!(
+            wrong(r#"{"payload": 1, "payload_text": ""}"#),
+            "the payload is given twice"
+        );
         assert!(wrong(r#"{"key_base64": "?"}"#).starts_with("`key_base64` is not base64"));
-        assert!(wrong(r#"{"delay": "5"}"#).contains("has no unit"), "{}", wrong(r#"{"delay": "5"}"#));
-        assert!(wrong("[1]").contains("an object such as"), "{}", wrong("[1]"));
-        assert!(wrong(r#"{"payload": "#).contains("EOF"), "{}", wrong(r#"{"payload": "#));
+        assert!(
+            wrong(r#"{"delay": "5"}"#).contains("has no unit"),
+            "{}",
+            wrong(r#"{"delay": "5"}"#)
+        );
+        assert!(wrong("[]").contains("an object such as"), "{}", wrong("[]"));
+        assert!(
+            wrong(r#"{"payload": "#).contains("EOF"),
+            "{}",
+            wrong(r#"{"payload": "#)
+        );
         assert_eq!(
             wrong(r#"{"tombstone": true, "payload_text": "x"}"#),
             "a tombstone has no payload"

@@ -53,7 +53,9 @@ pub(super) fn time(ms: u64) -> String {
     let time = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_millis(ms));
     match time {
         // Beyond the year 9999 there is no such text.
-        Some(time) if ms < 253_402_300_800_000 => humantime::format_rfc3339_millis(time).to_string(),
+        Some(time) if ms < 253_402_300_800_000 => {
+            humantime::format_rfc3339_millis(time).to_string()
+        }
         _ => format!("{ms} ms"),
     }
 }

@@ -69,6 +69,13 @@ impl Progress {
         (self.count as f64 / seconds) as u64
     }
 
+    /// Takes the bar away, before something else is printed.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
     /// How long it took.
     pub(super) fn took(&self) -> Duration {
         self.started.elapsed()
@@ -77,9 +84,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.finish();
     }
 }
 
@@ -89,7 +94,10 @@ fn bar(done: &'static str, total: Option<u64>) -> ProgressBar {
             ProgressBar::new(total),
             "{msg} {bar:32.cyan/dim} {human_pos}/{human_len} {per_sec} eta {eta}",
         ),
-        None => (ProgressBar::new_spinner(), "{msg} {spinner} {human_pos} {per_sec}"),
+        None => (
+            ProgressBar::new_spinner(),
+            "{msg} {spinner} {human_pos} {per_sec}",
+        ),
     };
     // A template that does not parse would be a bug of ours, seen at once; the default bar does in the meantime.
     if let Ok(style) = ProgressStyle::with_template(template) {

@@ -38,7 +38,11 @@ the options say for all lines."
 )]
 pub(super) struct Args {
     /// The broker's name in the configuration
-    #[arg(required_unless_present = "to", conflicts_with = "to", requires = "topic")]
+    #[arg(
+        required_unless_present = "to",
+        conflicts_with = "to",
+        requires = "topic"
+    )]
     broker: Option<String>,
     /// The topic or stream
     topic: Option<String>,
@@ -201,8 +205,8 @@ pub(super) fn main(args: Args) -> Result<()> {
             })),
         };
         client.close().await;
+        progress.finish();
         report(&args, &destination, &counts, &progress)?;
-        drop(progress);
         done
     })
 }
@@ -226,7 +230,10 @@ fn report(args: &Args, to: &Destination, counts: &Counts, progress: &Progress) -
     );
     if counts.confirmed > 1 {
         let took = progress.took().as_secs_f64();
-        text.push_str(&format!(" in {took:.1} s ({}/s)", thousands(progress.rate())));
+        text.push_str(&format!(
+            " in {took:.1} s ({}/s)",
+            thousands(progress.rate())
+        ));
     }
     if counts.skipped > 0 {
         text.push_str(&format!(", {} skipped", thousands(counts.skipped)));

@@ -74,7 +74,10 @@ impl From<Message> for Record {
                 correlation_id: message.correlation_id,
                 reply_to: message.reply_to,
                 priority: message.priority,
-                raw_headers: message.unrepresentable.map(|u| u.headers).unwrap_or_default(),
+                raw_headers: message
+                    .unrepresentable
+                    .map(|u| u.headers)
+                    .unwrap_or_default(),
                 ..Outgoing::default()
             },
         }

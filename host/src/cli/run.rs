@@ -13,10 +13,12 @@ use crate::telemetry::logging;
 
 /// Arguments of `wharf run`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "SIGTERM and SIGINT stop it in order: it finishes what is in hand, within `host.drain_timeout`; a second one stops
+#[command(
+    after_help = "SIGTERM and SIGINT stop it in order: it finishes what is in hand, within `host.drain_timeout`; a second one stops
 it at once. SIGHUP loads every component again.
 
-Exits with 78 where the configuration or a component is at fault, before anything is consumed.")]
+Exits with 78 where the configuration or a component is at fault, before anything is consumed."
+)]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
@@ -125,9 +127,10 @@ fn code_of(error: &crate::host::Error) -> u8 {
     use crate::plugin::Error as Plugin;
     match error {
         Error::Engine(Plugin::Engine(_) | Plugin::Stopping) => failure::FAILED,
-        Error::Engine(_) | Error::Components(_) | Error::Broker { .. } | Error::Subscription { .. } => {
-            failure::CONFIG
-        }
+        Error::Engine(_)
+        | Error::Components(_)
+        | Error::Broker { .. }
+        | Error::Subscription { .. } => failure::CONFIG,
     }
 }
 

@@ -144,12 +144,17 @@ impl Printer {
         self.out.line(head)?;
         for header in &message.headers {
             let value = String::from_utf8_lossy(&header.value);
-            self.out.line(format_args!("  {}: {}", one_line(&header.name).cyan(), one_line(&value)))?;
+            self.out.line(format_args!(
+                "  {}: {}",
+                one_line(&header.name).cyan(),
+                one_line(&value)
+            ))?;
         }
         if message.tombstone {
             return self.out.line(format_args!("  {}", "(tombstone)".dimmed()));
         }
         let text = payload::show(&message.payload, self.payload, PAYLOAD);
-        text.lines().try_for_each(|line| self.out.line(format_args!("  {line}")))
+        text.lines()
+            .try_for_each(|line| self.out.line(format_args!("  {line}")))
     }
 }

@@ -150,10 +150,17 @@ fn cache(config: Option<&Config>) -> PathBuf {
     if let Some(config) = config {
         return config.host.cache.clone();
     }
-    let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let var = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     var("XDG_CACHE_HOME")
         .or_else(|| var("HOME").map(|home| home.join(".cache")))
-        .map_or_else(|| Path::new(".wharf/cache").to_owned(), |folder| folder.join("wharf"))
+        .map_or_else(
+            || Path::new(".wharf/cache").to_owned(),
+            |folder| folder.join("wharf"),
+        )
 }
 
 fn cases(args: &Args) -> Result<Vec<Case>> {
@@ -190,7 +197,10 @@ struct Report {
 
 impl Report {
     fn one(&mut self, case: &Case, handled: &Handled) -> Result<()> {
-        let verdict = case.expected.as_ref().map(|expected| expected.check(&handled.result));
+        let verdict = case
+            .expected
+            .as_ref()
+            .map(|expected| expected.check(&handled.result));
         match &verdict {
             None => self.unchecked += 1,
             Some(Ok(())) => self.passed += 1,
@@ -208,12 +218,16 @@ impl Report {
         }
         match verdict {
             None => {
-                self.out.line(format_args!("{} {}", "ran ".cyan(), case.name))?;
+                self.out
+                    .line(format_args!("{} {}", "ran ".cyan(), case.name))?;
                 self.outcome(handled)
             }
-            Some(Ok(())) => self.out.line(format_args!("{} {}", "pass".green(), case.name)),
+            Some(Ok(())) => self
+                .out
+                .line(format_args!("{} {}", "pass".green(), case.name)),
             Some(Err(difference)) => {
-                self.out.line(format_args!("{} {}", "FAIL".red().bold(), case.name))?;
+                self.out
+                    .line(format_args!("{} {}", "FAIL".red().bold(), case.name))?;
                 for line in difference.lines() {
                     match line.as_bytes().first() {
                         Some(b'-') => self.out.line(format_args!("     {}", line.red()))?,
@@ -235,8 +249,11 @@ impl Report {
 
     /// Of a fault: where it was, and what the handler last said.
     fn details(&mut self, handled: &Handled) -> Result<()> {
-        let Err(fault) = &handled.result else { return Ok(()) };
-        self.out.line(format_args!("     {} {}", fault.kind.red(), fault.message))?;
+        let Err(fault) = &handled.result else {
+            return Ok(());
+        };
+        self.out
+            .line(format_args!("     {} {}", fault.kind.red(), fault.message))?;
         for (label, lines) in [("stderr", &fault.stderr), ("backtrace", &fault.backtrace)] {
             if lines.is_empty() {
                 continue;
@@ -259,6 +276,10 @@ impl Report {
             let text = format!("{} passed, {} failed{unchecked}", self.passed, self.failed);
             self.out.line(text.bold())?;
         }
-        if self.failed > 0 { Err(Failure::said(FAILED)) } else { Ok(()) }
+        if self.failed > 0 {
+            Err(Failure::said(FAILED))
+        } else {
+            Ok(())
+        }
     }
 }

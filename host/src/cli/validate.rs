@@ -11,12 +11,14 @@ use crate::plugin::{self, CodeStore};
 
 /// Arguments of `wharf validate`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exits with 78 where something is wrong. Nothing is consumed, no broker is asked.
+#[command(
+    after_help = "Exits with 78 where something is wrong. Nothing is consumed, no broker is asked.
 
 Examples:
   wharf validate
   wharf validate -c wharf.yaml --components
-  wharf validate --json | jq -r '.diagnostics[] | \"\\(.file):\\(.line) \\(.message)\"'")]
+  wharf validate --json | jq -r '.diagnostics[] | \"\\(.file):\\(.line) \\(.message)\"'"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
@@ -38,7 +40,11 @@ pub(super) fn main(args: &Args) -> Result<()> {
         Err(report) => (refused(&report), false),
     };
     out.json(&document)?;
-    if valid { Ok(()) } else { Err(Failure::said(CONFIG)) }
+    if valid {
+        Ok(())
+    } else {
+        Err(Failure::said(CONFIG))
+    }
 }
 
 fn human(args: &Args) -> Result<()> {
@@ -120,7 +126,11 @@ fn components(config: &Config) -> Result<Vec<Finding>> {
 
 fn problems(plugin: &config::Plugin, found: plugin::Inspection) -> Vec<String> {
     let mut problems = Vec::new();
-    if let Some(wanted) = plugin.digest.as_ref().filter(|wanted| **wanted != *found.digest) {
+    if let Some(wanted) = plugin
+        .digest
+        .as_ref()
+        .filter(|wanted| **wanted != *found.digest)
+    {
         let error = plugin::Error::Digest {
             wanted: wanted.clone(),
             found: found.digest.to_string(),
@@ -132,7 +142,10 @@ fn problems(plugin: &config::Plugin, found: plugin::Inspection) -> Vec<String> {
         if let Some(grant) = grant(import.need)
             && !granted
         {
-            problems.push(format!("the component imports `{}`: grant it with `{grant}`", import.name));
+            problems.push(format!(
+                "the component imports `{}`: grant it with `{grant}`",
+                import.name
+            ));
         }
     }
     problems.extend(found.refusal.map(|refusal| refusal.to_string()));

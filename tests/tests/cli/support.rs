@@ -57,7 +57,10 @@ impl Printed {
             std::fs::write(&file, got).unwrap();
             return;
         }
-        panic!("{} differs; UPDATE_SNAPSHOTS=1 accepts this:\n{got}", file.display());
+        panic!(
+            "{} differs; UPDATE_SNAPSHOTS=1 accepts this:\n{got}",
+            file.display()
+        );
     }
 
     /// Fails where the command did.
@@ -82,19 +85,23 @@ fn normal(text: &str) -> String {
         normal.push(c);
     }
     normal.pop();
-    let lines = normal.lines().map(|line| match (line.find(" in "), line.find("/s)")) {
-        // How long publishing took.
-        (Some(from), Some(to)) if from < to => format!("{} [took]{}", &line[..from], &line[to + 3..]),
-        _ => line.to_owned(),
-    });
+    let lines = normal
+        .lines()
+        .map(|line| match (line.find(" in "), line.find("/s)")) {
+            // How long publishing took.
+            (Some(from), Some(to)) if from < to => {
+                format!("{} [took]{}", &line[..from], &line[to + 3..])
+            }
+            _ => line.to_owned(),
+        });
     lines.map(|line| line + "\n").collect()
 }
 
 fn normal_word(word: &str) -> String {
     let hex = |text: &str| text.chars().all(|c| c.is_ascii_hexdigit());
-    match word.strip_prefix("sha256:") {
-        Some(digest) if digest.len() == 64 && hex(digest) => return "[digest]".to_owned(),
-        _ => {}
+    let digest = word.strip_prefix("sha256:");
+    if digest.is_some_and(|digest| digest.len() == 64 && hex(digest)) {
+        return "[digest]".to_owned();
     }
     let is_time = word.len() == 24 && word.as_bytes()[10] == b'T' && word.ends_with('Z');
     let is_id = word.len() == 36 && word.matches('-').count() == 4 && hex(&word.replace('-', ""));
@@ -177,7 +184,12 @@ impl World {
     pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Printed {
         let mut command = self.command(arguments);
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
         self.finish(child)
     }
 

@@ -9,7 +9,15 @@ fn wrong_usage_is_64() {
         &["frobnicate"][..],
         &["publish", "events", "orders"],
         &["publish", "events", "--payload", "x"],
-        &["publish", "events", "orders", "--payload", "x", "--rate", "fast"],
+        &[
+            "publish",
+            "events",
+            "orders",
+            "--payload",
+            "x",
+            "--rate",
+            "fast",
+        ],
         &["publish", "nowhere", "orders", "--payload", "x"],
         &["publish", "--to", "orders/none", "--payload", "x"],
         &["publish", "--to", "orders", "--payload", "x"],
@@ -30,15 +38,30 @@ fn a_name_that_does_not_exist_is_answered_with_those_that_do() {
     world
         .run(&["publish", "--to", "orders/none", "--payload", "x"])
         .matches("unknown-subscription");
-    world.run(&["tail", "nowhere", "orders"]).matches("unknown-broker");
+    world
+        .run(&["tail", "nowhere", "orders"])
+        .matches("unknown-broker");
 }
 
 #[test]
 fn every_command_explains_itself() {
     let world = World::new();
-    for command in ["run", "validate", "publish", "tail", "dlq", "inspect", "test", "schema", "completions"] {
+    for command in [
+        "run",
+        "validate",
+        "publish",
+        "tail",
+        "dlq",
+        "inspect",
+        "test",
+        "schema",
+        "completions",
+    ] {
         let printed = world.run(&[command, "--help"]).ok();
-        assert!(printed.out.contains("Usage: wharf"), "{command}: {printed:#?}");
+        assert!(
+            printed.out.contains("Usage: wharf"),
+            "{command}: {printed:#?}"
+        );
     }
 }
 

@@ -15,7 +15,9 @@ const FIRST_FAILED_AT: &str = "wharf-first-failed-at";
 
 /// The cause, or `unknown` where somebody else put the message there.
 pub(super) fn cause(record: &Record) -> String {
-    record.header("wharf-cause").unwrap_or_else(|| "unknown".to_owned())
+    record
+        .header("wharf-cause")
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// What is shown of a dead letter, by the name it has in JSON.
@@ -41,9 +43,9 @@ pub(super) fn to_json(record: &Record) -> Map<String, Value> {
     let known = SHOWN.iter().filter_map(|(name, header)| {
         let text = record.header(header)?;
         let value = match *name {
-            "attempts" | "deliveries" | "redrives" => {
-                text.parse::<u64>().map_or_else(|_| json!(text), Value::from)
-            }
+            "attempts" | "deliveries" | "redrives" => text
+                .parse::<u64>()
+                .map_or_else(|_| json!(text), Value::from),
             "stderr" | "backtrace" => json!(text.lines().collect::<Vec<_>>()),
             _ => json!(text),
         };
@@ -70,10 +72,15 @@ pub(super) fn cured(record: &Record, id: &str) -> Outgoing {
         .header(REDRIVES)
         .and_then(|text| text.parse().ok())
         .unwrap_or(0);
-    let keeps = |h: &&Header| {
-        (&*h.name == FIRST_FAILED_AT || !is_diagnosis(&h.name)) && !is_ours(&h.name)
-    };
-    let mut headers: Vec<Header> = record.message.headers.iter().filter(keeps).cloned().collect();
+    let keeps =
+        |h: &&Header| (&*h.name == FIRST_FAILED_AT || !is_diagnosis(&h.name)) && !is_ours(&h.name);
+    let mut headers: Vec<Header> = record
+        .message
+        .headers
+        .iter()
+        .filter(keeps)
+        .cloned()
+        .collect();
     headers.push(Header::text(REDRIVES, (redrives + 1).to_string()));
     headers.push(Header::text(REDRIVE_ID, id.to_owned()));
     Outgoing {
@@ -87,7 +94,9 @@ mod tests {
     use super::*;
 
     fn letter(headers: &[(&'static str, &str)]) -> Record {
-        let headers = headers.iter().map(|(n, v)| Header::text(*n, (*v).to_owned()));
+        let headers = headers
+            .iter()
+            .map(|(n, v)| Header::text(*n, (*v).to_owned()));
         Record {
             position: "7".into(),
             published_ms: 0,
@@ -111,8 +120,11 @@ mod tests {
             ("source", "app"),
         ]);
         let cured = cured(&record, "new");
-        let headers: Vec<(&str, &[u8])> =
-            cured.headers.iter().map(|h| (&*h.name, &h.value[..])).collect();
+        let headers: Vec<(&str, &[u8])> = cured
+            .headers
+            .iter()
+            .map(|h| (&*h.name, &h.value[..]))
+            .collect();
         let wanted: [(&str, &[u8]); 5] = [
             ("source", b"web"),
             ("wharf-first-failed-at", b"then"),

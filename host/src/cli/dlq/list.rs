@@ -57,7 +57,11 @@ async fn list(args: &Args, config: &Config) -> Result<()> {
     for client in clients.into_values() {
         client.close().await;
     }
-    if failed { Err(Failure::said(FAILED)) } else { Ok(()) }
+    if failed {
+        Err(Failure::said(FAILED))
+    } else {
+        Ok(())
+    }
 }
 
 async fn count(
@@ -93,7 +97,11 @@ fn row(target: &Target, causes: &Causes) -> [String; 4] {
     [
         target.name(),
         thousands(causes.values().sum()),
-        if text.is_empty() { "-".to_owned() } else { text.join(", ") },
+        if text.is_empty() {
+            "-".to_owned()
+        } else {
+            text.join(", ")
+        },
         format!("{} {}", target.at.broker, target.at.name),
     ]
 }

@@ -70,7 +70,11 @@ fn report(args: &Args, target: &Target, deleted: u64) -> Result<()> {
         let done = if args.yes { deleted } else { 0 };
         out.json(&json!({"subscription": target.name(), "purged": done, "selected": deleted}))?;
     } else if args.yes {
-        out.line(format_args!("{} of {} deleted", letters.bold(), target.name()))?;
+        out.line(format_args!(
+            "{} of {} deleted",
+            letters.bold(),
+            target.name()
+        ))?;
     }
     if args.yes {
         return Ok(());

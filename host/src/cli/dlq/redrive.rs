@@ -95,7 +95,11 @@ fn report(args: &Args, target: &Target, moved: u64, done: Result<()>) -> Result<
             "dry_run": args.dry_run,
         }))?;
     } else {
-        let done = if args.dry_run { "would be redriven" } else { "redriven" };
+        let done = if args.dry_run {
+            "would be redriven"
+        } else {
+            "redriven"
+        };
         out.line(format_args!(
             "{} {done} to {} {}",
             count(moved, "dead letter").bold(),
@@ -118,7 +122,9 @@ impl Redrive<'_> {
     async fn run(&self, args: &Args, moved: &mut u64) -> Result<()> {
         let letters = self.from.letters();
         let mut scan = Scan::new(letters, self.target, &args.selection, args.limit).await?;
-        let total = args.limit.map_or(scan.left(), |limit| limit.min(scan.left()));
+        let total = args
+            .limit
+            .map_or(scan.left(), |limit| limit.min(scan.left()));
         let mut progress = Progress::new("redriven", args.selection.is_empty().then_some(total));
         while let Some(records) = scan.next().await? {
             let done = match &self.home {
@@ -175,7 +181,11 @@ impl Redrive<'_> {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        let moved = self.from.letters().delete(&self.target.at.name, &confirmed).await?;
+        let moved = self
+            .from
+            .letters()
+            .delete(&self.target.at.name, &confirmed)
+            .await?;
         failed.map_or(Ok(moved), |error| Err(error.into()))
     }
 }

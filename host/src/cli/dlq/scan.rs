@@ -54,7 +54,10 @@ impl<'a> Scan<'a> {
             return Ok(None);
         }
         let after = self.after.as_deref();
-        let mut found = self.letters.browse(&self.target.at.name, after, limit).await?;
+        let mut found = self
+            .letters
+            .browse(&self.target.at.name, after, limit)
+            .await?;
         let Some(last) = found.last() else {
             return Ok(None);
         };

@@ -19,7 +19,8 @@ pub(super) struct Selection {
 impl Selection {
     /// A cause that does not exist selects nothing, which nobody means.
     pub(super) fn check(&self) -> Result<()> {
-        let known = |cause: &str| cause == "unknown" || Cause::ALL.iter().any(|c| c.as_str() == cause);
+        let known =
+            |cause: &str| cause == "unknown" || Cause::ALL.iter().any(|c| c.as_str() == cause);
         match self.causes.iter().find(|cause| !known(cause)) {
             None => Ok(()),
             Some(wrong) => Err(Failure::usage(format!(
@@ -54,6 +55,10 @@ mod tests {
         assert!(of("trap").check().is_ok());
         assert!(of("unknown").check().is_ok());
         let failure = of("traps").check().unwrap_err();
-        assert!(failure.message().starts_with("`traps` is no cause; there are trap, "));
+        assert!(
+            failure
+                .message()
+                .starts_with("`traps` is no cause; there are trap, ")
+        );
     }
 }

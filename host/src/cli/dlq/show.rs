@@ -68,7 +68,9 @@ async fn show(args: &Args, target: &Target, client: &Client) -> Result<()> {
     if shown == 0 && !args.json {
         say_note(&format!("{} has no such dead letters", target.name()));
     } else if shown == args.limit && scan.left() > 0 && !args.json {
-        say_note(&format!("the first {shown} are shown; see more with `--limit`"));
+        say_note(&format!(
+            "the first {shown} are shown; see more with `--limit`"
+        ));
     }
     Ok(())
 }
@@ -114,7 +116,9 @@ fn human(out: &mut Out, record: &Record, preview: usize) -> Result<()> {
             out.line(format_args!("  {} {text}", label.dimmed()))?;
         }
     }
-    if let (Some(topic), Some(offset)) = (header("__dlq.errors.topic"), header("__dlq.errors.offset")) {
+    if let (Some(topic), Some(offset)) =
+        (header("__dlq.errors.topic"), header("__dlq.errors.offset"))
+    {
         out.line(format_args!("  {} {topic} at {offset}", "from".dimmed()))?;
     }
     if let Some(key) = &record.message.key {
@@ -123,10 +127,18 @@ fn human(out: &mut Out, record: &Record, preview: usize) -> Result<()> {
     }
     for own in diagnosis::own_headers(&record.message) {
         let value = one_line(&String::from_utf8_lossy(&own.value));
-        out.line(format_args!("  {} {}: {value}", "header".dimmed(), one_line(&own.name)))?;
+        out.line(format_args!(
+            "  {} {}: {value}",
+            "header".dimmed(),
+            one_line(&own.name)
+        ))?;
     }
     block(out, "stderr", record.header("wharf-stderr").as_deref())?;
-    block(out, "backtrace", record.header("wharf-backtrace").as_deref())?;
+    block(
+        out,
+        "backtrace",
+        record.header("wharf-backtrace").as_deref(),
+    )?;
     let text = payload::show(&record.message.payload, Show::Auto, preview);
     block(out, "payload", Some(&text))?;
     out.line("")
@@ -136,5 +148,7 @@ fn human(out: &mut Out, record: &Record, preview: usize) -> Result<()> {
 fn block(out: &mut Out, label: &str, text: Option<&str>) -> Result<()> {
     let Some(text) = text else { return Ok(()) };
     out.line(format_args!("  {}", label.dimmed()))?;
-    printable(text).lines().try_for_each(|line| out.line(format_args!("    {line}")))
+    printable(text)
+        .lines()
+        .try_for_each(|line| out.line(format_args!("    {line}")))
 }

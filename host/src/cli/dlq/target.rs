@@ -37,7 +37,8 @@ impl Target {
                 });
             }
         }
-        let places: Vec<DeadLetterTarget> = targets.iter().map(|target| target.at.clone()).collect();
+        let places: Vec<DeadLetterTarget> =
+            targets.iter().map(|target| target.at.clone()).collect();
         for target in &mut targets {
             target.shared = places.iter().filter(|at| **at == target.at).count() > 1;
         }

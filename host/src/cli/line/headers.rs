@@ -4,8 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 
 use crate::message::{Header, Outgoing};
@@ -40,7 +40,10 @@ impl Item {
                 .map_err(|error| format!("`value_base64` is not base64: {error}"))?,
             (None, None) => return Err(format!("the header `{}` has no value", self.name)),
             (Some(_), Some(_)) => {
-                return Err(format!("the value of the header `{}` is given twice", self.name));
+                return Err(format!(
+                    "the value of the header `{}` is given twice",
+                    self.name
+                ));
             }
         };
         Ok(Header {

@@ -32,7 +32,9 @@ impl Source {
     pub(super) fn lines(file: &Path, repeat: u64) -> Result<Self> {
         if file == Path::new("-") {
             if repeat > 1 {
-                return Err(Failure::usage("standard input can be read once: leave out `--repeat`"));
+                return Err(Failure::usage(
+                    "standard input can be read once: leave out `--repeat`",
+                ));
             }
             return Ok(Self::Stdin);
         }
@@ -150,7 +152,13 @@ fn feed(source: &Source, template: &Outgoing, to: &To) -> std::result::Result<()
                 payload: payload.clone(),
                 ..template.clone()
             };
-            give(to, Ok(Read { line: None, message: Ok(message) }))
+            give(
+                to,
+                Ok(Read {
+                    line: None,
+                    message: Ok(message),
+                }),
+            )
         }),
         Source::Stdin => lines(Path::new("-"), io::stdin().lock(), template, to),
         Source::Lines(path, repeat) => (0..*repeat).try_for_each(|_| match open(path) {
@@ -182,7 +190,13 @@ fn lines(
             continue;
         }
         let message = message(&bytes, template);
-        give(to, Ok(Read { line: Some(number), message }))?;
+        give(
+            to,
+            Ok(Read {
+                line: Some(number),
+                message,
+            }),
+        )?;
     }
     Ok(())
 }
@@ -194,7 +208,9 @@ fn message(bytes: &[u8], template: &Outgoing) -> std::result::Result<Outgoing, S
     let mut message = line.message().to_outgoing()?;
     // Where a message once came from is not where it goes.
     message.topic = None;
-    message.headers.splice(0..0, template.headers.iter().cloned());
+    message
+        .headers
+        .splice(0..0, template.headers.iter().cloned());
     let general = template.clone();
     message.key = message.key.or(general.key);
     message.content_type = message.content_type.or(general.content_type);

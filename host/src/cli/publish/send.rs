@@ -49,7 +49,9 @@ impl Sender {
         counts: &mut Counts,
     ) -> Result<()> {
         let started = Instant::now();
-        let size = self.rate.map_or(BATCH, |rate| ((rate / 20.0) as usize).clamp(1, BATCH));
+        let size = self
+            .rate
+            .map_or(BATCH, |rate| ((rate / 20.0) as usize).clamp(1, BATCH));
         let mut taken = 0_u64;
         loop {
             let read = input.next(size).await;
@@ -57,7 +59,8 @@ impl Sender {
                 return Ok(());
             }
             if let Some(rate) = self.rate {
-                tokio::time::sleep_until(started + Duration::from_secs_f64(taken as f64 / rate)).await;
+                tokio::time::sleep_until(started + Duration::from_secs_f64(taken as f64 / rate))
+                    .await;
             }
             taken += read.len() as u64;
             let (batch, bad) = self.batch(read, counts);
@@ -91,7 +94,9 @@ impl Sender {
     }
 
     fn publication(&self, message: Outgoing) -> Publication {
-        let id = message.id.unwrap_or_else(|| ByteString::from(uuid::Uuid::now_v7().to_string()));
+        let id = message
+            .id
+            .unwrap_or_else(|| ByteString::from(uuid::Uuid::now_v7().to_string()));
         Publication {
             destination: Arc::clone(&self.destination),
             message: Outgoing {

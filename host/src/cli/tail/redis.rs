@@ -51,7 +51,11 @@ impl Following for RedisTail<'_> {
             let end = self.broker.end(&self.stream).await?;
             let found = match limit {
                 0 => Vec::new(),
-                limit => self.broker.newest(&self.stream, &self.payload, limit).await?,
+                limit => {
+                    self.broker
+                        .newest(&self.stream, &self.payload, limit)
+                        .await?
+                }
             };
             self.after = end;
             Ok(self.read(found))
@@ -61,7 +65,10 @@ impl Following for RedisTail<'_> {
     fn next(&mut self, limit: usize) -> BoxFuture<'_, Result<Vec<Record>>> {
         Box::pin(async move {
             let after = Some(&*self.after);
-            let found = self.broker.browse(&self.stream, &self.payload, after, limit).await?;
+            let found = self
+                .broker
+                .browse(&self.stream, &self.payload, after, limit)
+                .await?;
             Ok(self.read(found))
         })
     }
@@ -69,7 +76,8 @@ impl Following for RedisTail<'_> {
     fn wait(&mut self, limit: usize) -> BoxFuture<'_, Result<Vec<Record>>> {
         Box::pin(async move {
             let tail = self.tail.get_or_insert_with(|| {
-                self.broker.tail(&self.stream, self.payload.clone(), self.after.clone())
+                self.broker
+                    .tail(&self.stream, self.payload.clone(), self.after.clone())
             });
             let found = self.broker.follow(tail, WAIT, limit).await?;
             Ok(found.into_iter().map(Record::from).collect())

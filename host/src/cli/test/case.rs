@@ -44,9 +44,15 @@ impl Case {
     fn parse(text: &str, number: usize) -> std::result::Result<Self, String> {
         let line = Line::parse(text)?;
         let given = line.message();
-        let expected = line.expect.as_ref().map(|expect| Expected::parse(expect.get()));
+        let expected = line
+            .expect
+            .as_ref()
+            .map(|expect| Expected::parse(expect.get()));
         Ok(Self {
-            name: line.name.clone().unwrap_or_else(|| format!("line {number}")),
+            name: line
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("line {number}")),
             message: message(given, given.to_outgoing()?),
             attempt: attempt(given),
             expected: expected.transpose()?,
@@ -66,7 +72,9 @@ pub(super) fn parse_lines<T>(
 ) -> Result<Vec<T>> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::new(format!("cannot read {}: {error}", file.display())))?;
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let lines = (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| !line.trim().is_empty());
     let mut parsed = Vec::new();
     let mut wrong = Vec::new();
     for (number, line) in lines {

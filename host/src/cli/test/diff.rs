@@ -7,7 +7,8 @@ const LINES: usize = 2_000;
 pub(super) fn lines(first: &str, second: &str) -> String {
     let (a, b): (Vec<&str>, Vec<&str>) = (first.lines().collect(), second.lines().collect());
     let marked = if a.len().max(b.len()) > LINES {
-        let all = |mark, lines: &[&str]| lines.iter().map(|line| format!("{mark} {line}")).collect();
+        let all =
+            |mark, lines: &[&str]| lines.iter().map(|line| format!("{mark} {line}")).collect();
         let (mut all_a, all_b): (Vec<String>, Vec<String>) = (all('-', &a), all('+', &b));
         all_a.extend(all_b);
         all_a

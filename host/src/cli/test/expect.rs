@@ -54,9 +54,11 @@ struct Wrapped {
 
 /// Reads a file of expectations, one per line.
 pub(super) fn read(file: &Path) -> Result<Vec<Expected>> {
-    parse_lines(file, |line, _| match serde_json::from_str::<Wrapped>(line) {
-        Ok(wrapped) => Expected::parse(wrapped.expect.get()),
-        Err(_) => Expected::parse(line),
+    parse_lines(file, |line, _| {
+        match serde_json::from_str::<Wrapped>(line) {
+            Ok(wrapped) => Expected::parse(wrapped.expect.get()),
+            Err(_) => Expected::parse(line),
+        }
     })
 }
 
@@ -108,7 +110,10 @@ impl Expected {
         if got == self.value {
             return Ok(());
         }
-        Err(diff::lines(&shown::pretty(&self.value), &shown::pretty(&got)))
+        Err(diff::lines(
+            &shown::pretty(&self.value),
+            &shown::pretty(&got),
+        ))
     }
 }
 
@@ -148,18 +153,39 @@ mod tests {
     #[test]
     fn payloads_are_compared_as_they_are_written() {
         let result = published(r#"{ "b": 1, "a": 2 }"#);
-        assert!(check(r#"{"accept":[{"destination":"out","payload":{"a":2,"b":1}}]}"#, &result));
-        assert!(!check(r#"{"accept":[{"destination":"out","payload":{"a":2,"b":2}}]}"#, &result));
-        assert!(!check(r#"{"accept":[{"destination":"out","payload_text":"{\"a\":2,\"b\":1}"}]}"#, &result));
-        assert!(check(r#"{"accept":[{"destination":"out","payload_base64":"eA=="}]}"#, &published("x")));
+        assert!(check(
+            r#"{"accept":[{"destination":"out","payload":{"a":2,"b":1}}]}"#,
+            &result
+        ));
+        assert!(!check(
+            r#"{"accept":[{"destination":"out","payload":{"a":2,"b":2}}]}"#,
+            &result
+        ));
+        assert!(!check(
+            r#"{"accept":[{"destination":"out","payload_text":"{\"a\":2,\"b\":1}"}]}"#,
+            &result
+        ));
+        assert!(check(
+            r#"{"accept":[{"destination":"out","payload_base64":"eA=="}]}"#,
+            &published("x")
+        ));
     }
 
     #[test]
     fn what_is_left_out_must_be_absent() {
-        assert!(!check(r#"{"accept":[{"destination":"out"}]}"#, &published("x")));
+        assert!(!check(
+            r#"{"accept":[{"destination":"out"}]}"#,
+            &published("x")
+        ));
         assert!(!check(r#"{"accept":[]}"#, &published("")));
-        assert!(!check(r#"{"accept":[{"destination":"out","key":""}]}"#, &published("")));
-        assert!(check(r#"{"accept":[{"destination":"out"}]}"#, &published("")));
+        assert!(!check(
+            r#"{"accept":[{"destination":"out","key":""}]}"#,
+            &published("")
+        ));
+        assert!(check(
+            r#"{"accept":[{"destination":"out"}]}"#,
+            &published("")
+        ));
         let retry = Ok(Outcome::Failed(Failure {
             kind: FailureKind::Retry,
             reason: "later".into(),

@@ -38,7 +38,10 @@ impl Runner {
         let plugin = Arc::clone(&self.plugin);
         let (message, attempt) = (case.message.clone(), case.attempt);
         // On the guests' own threads, as in a host: the deadline is counted there.
-        let run = self.guests.handle().spawn(async move { plugin.handle(&message, attempt).await });
+        let run = self
+            .guests
+            .handle()
+            .spawn(async move { plugin.handle(&message, attempt).await });
         let done = self.guests.handle().block_on(run);
         done.map_err(|error| Failure::new(format!("{}: the host failed: {error}", case.name)))
     }

@@ -23,7 +23,9 @@ pub(super) fn result(result: &Result<Outcome, Fault>, json_payloads: &[bool]) ->
                 FailureKind::Reject => "reject",
                 FailureKind::Unavailable => "unavailable",
             };
-            let after_ms = failure.after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
+            let after_ms = failure
+                .after
+                .map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
             declined(kind, failure.code.as_deref(), after_ms)
         }
         Err(fault) => json!({ "fault": { "kind": fault.kind.as_str() } }),
@@ -61,9 +63,10 @@ pub(super) fn output(out: &Outgoing, json_payload: bool) -> Value {
     let (field, value) = match (parsed, std::str::from_utf8(&out.payload)) {
         (Some(value), _) => ("payload", value),
         (None, Ok(text)) => ("payload_text", json!(text)),
-        (None, Err(_)) => {
-            ("payload_base64", json!(data_encoding::BASE64.encode(&out.payload)))
-        }
+        (None, Err(_)) => (
+            "payload_base64",
+            json!(data_encoding::BASE64.encode(&out.payload)),
+        ),
     };
     object.insert(field.into(), value);
     Value::Object(object)
