@@ -55,6 +55,7 @@ use self::route::Route;
 use self::window::Window;
 use self::worker::Crew;
 
+pub use self::dead_letter::is_diagnosis;
 pub use self::drain::Drained;
 pub use self::route::Pause;
 

@@ -1,10 +1,11 @@
 //! `wharf run`: consume until told to stop.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::config::ConfigArgs;
+use super::failure::{self, Failure};
 use crate::admin::Listeners;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::host::Host;
 use crate::plugin::Compiler;
 use crate::shutdown::{Ask, Signals};
@@ -12,36 +13,24 @@ use crate::telemetry::logging;
 
 /// Arguments of `wharf run`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// The configuration file
-    #[arg(short, long, env = "WHARF_CONFIG", default_value = "wharf.yaml")]
-    config: PathBuf,
-}
+#[command(
+    after_help = "SIGTERM and SIGINT stop it in order: it finishes what is in hand, within `host.drain_timeout`; a second one stops
+it at once. SIGHUP loads every component again.
 
-/// Loads a configuration, or prints everything that is wrong with it.
-pub(super) fn load(path: &Path) -> Result<Config, ExitCode> {
-    match config::load(path, &|name| std::env::var(name).ok()) {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                anstream::eprintln!("{}", warning.render(true));
-            }
-            Ok(loaded.config)
-        }
-        Err(report) => {
-            anstream::eprint!("{}", report.render(true));
-            Err(ExitCode::from(super::CONFIG))
-        }
-    }
+Exits with 78 where the configuration or a component is at fault, before anything is consumed."
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 pub(super) fn main(args: Args) -> ExitCode {
-    let config = match load(&args.config) {
+    let config = match args.config.load() {
         Ok(config) => config,
-        Err(code) => return code,
+        Err(failure) => return failure.report(),
     };
     if let Err(error) = logging::init(&config.log) {
-        anstream::eprintln!("error: {error}");
-        return ExitCode::from(super::CONFIG);
+        return Failure::config(error).report();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("wharf-broker")
@@ -86,7 +75,7 @@ async fn run(config: Config) -> ExitCode {
         Ok(host) => host,
         Err(error) => {
             tracing::error!("{error}");
-            return ExitCode::from(super::CONFIG);
+            return ExitCode::from(code_of(&error));
         }
     };
     let views = host.views();
@@ -98,6 +87,18 @@ async fn run(config: Config) -> ExitCode {
         admin = servers.admin.map(tracing::field::display),
         "started"
     );
+    for (plugin, settings) in &config.plugins {
+        for (subscription, source) in &settings.subscribe {
+            tracing::info!(
+                plugin,
+                subscription,
+                broker = source.broker,
+                source = source.source(),
+                component = %settings.component.display(),
+                "consuming"
+            );
+        }
+    }
     while signals.next().await == Ask::Reload {
         tracing::info!("reload asked for");
         views.catalog.reload_all().await;
@@ -117,6 +118,19 @@ async fn run(config: Config) -> ExitCode {
             tracing::error!("stopped at once: what was in hand will be delivered again");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What was configured is at fault, or this machine just now.
+fn code_of(error: &crate::host::Error) -> u8 {
+    use crate::host::Error;
+    use crate::plugin::Error as Plugin;
+    match error {
+        Error::Engine(Plugin::Engine(_) | Plugin::Stopping) => failure::FAILED,
+        Error::Engine(_)
+        | Error::Components(_)
+        | Error::Broker { .. }
+        | Error::Subscription { .. } => failure::CONFIG,
     }
 }
 

@@ -36,6 +36,12 @@ const REPLACED: [&str; 16] = [
     "wharf-backtrace",
 ];
 
+/// Whether a header of that name describes a failure, so that it goes when the message is handled again.
+#[must_use]
+pub fn is_diagnosis(name: &str) -> bool {
+    REPLACED.contains(&name)
+}
+
 /// What a dead letter says beside the message.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {

@@ -50,6 +50,9 @@ fn size(out: &Outgoing) -> usize {
 fn destination(settings: &Settings, message: &Message, out: &Outgoing) -> Result<(), Fault> {
     let denied = |message: String| Err(Fault::new(FaultKind::Denied, message));
     let name = &*out.destination;
+    if settings.any_destination && name != REPLY {
+        return Ok(());
+    }
     let Some(granted) = settings.destinations.get(name) else {
         if name != REPLY {
             let granted: Vec<_> = settings.destinations.keys().map(String::as_str).collect();

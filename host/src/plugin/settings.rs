@@ -31,6 +31,8 @@ pub struct Settings {
     /// Where it may publish, and which topics it may name there instead of the configured one: exact names, or a
     /// beginning followed by `*`.
     pub destinations: BTreeMap<String, Vec<String>>,
+    /// Whether it may publish anywhere, under any topic: only where nothing is published, as in `wharf test`.
+    pub any_destination: bool,
     /// Whether a changed file is taken up while running.
     pub reload: bool,
     /// What to do at start where the component cannot be loaded.
@@ -65,6 +67,7 @@ impl Settings {
                     )
                 })
                 .collect(),
+            any_destination: false,
             reload: plugin.reload,
             on_component_error: plugin.on_component_error,
         }
@@ -83,6 +86,7 @@ impl Settings {
             config: BTreeMap::new(),
             provide: Provide::default(),
             destinations: BTreeMap::new(),
+            any_destination: false,
             reload: true,
             on_component_error: OnComponentError::default(),
         }

@@ -32,6 +32,21 @@ impl RedisBroker {
         Ok(self.messages(stream, payload, answer))
     }
 
+    /// The newest `limit` messages of a stream, the oldest of them first.
+    pub async fn newest(
+        &self,
+        stream: &str,
+        payload: &PayloadFrom,
+        limit: usize,
+    ) -> Result<Vec<Message>, BrokerError> {
+        let mut cmd = redis::cmd("XREVRANGE");
+        cmd.arg(stream).arg("+").arg("-").arg("COUNT").arg(limit);
+        let answer = self.ask(&cmd).await?;
+        let mut messages = self.messages(stream, payload, answer);
+        messages.reverse();
+        Ok(messages)
+    }
+
     /// The message of that entry id, if it is there.
     pub async fn peek(
         &self,

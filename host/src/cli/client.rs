@@ -1,0 +1,91 @@
+//! A broker opened for a command: to publish to it, look into it and move what is there, never to consume.
+//!
+//! A running host may have it open at the same time, and keeps consuming meanwhile.
+
+use std::sync::Arc;
+
+use super::config::broker;
+use super::dlq::Letters;
+use super::failure::{Failure, Result};
+use super::tail::Following;
+use crate::broker::embedded::Embedded;
+#[cfg(feature = "redis")]
+use crate::broker::redis::{Options, RedisBroker};
+use crate::config::{self, Config};
+use crate::ports::{Broker, PayloadFrom, Publisher};
+
+/// An open broker. One variant per kind; a new kind implements [`Letters`] and [`Following`].
+pub(super) enum Client {
+    /// One SQLite file.
+    Embedded(Embedded),
+    /// A Redis server.
+    #[cfg(feature = "redis")]
+    Redis(Box<RedisBroker>),
+}
+
+impl Client {
+    /// Opens the broker of that name. Must be called within a runtime.
+    pub(super) fn open(config: &Config, name: &str) -> Result<Self> {
+        let at = |failure: Failure| failure.at(format_args!("broker `{name}`"));
+        match broker(config, name)? {
+            config::Broker::Embedded(options) => Embedded::open_client(name, options)
+                .map(Self::Embedded)
+                .map_err(|error| at(error.into())),
+            #[cfg(feature = "redis")]
+            config::Broker::Redis(redis) => {
+                let mut options = Options::new(name, redis.url.expose());
+                options.connect = redis.connect_timeout;
+                RedisBroker::open(options)
+                    .map(|broker| Self::Redis(Box::new(broker)))
+                    .map_err(|error| at(error.into()))
+            }
+            #[allow(unreachable_patterns, reason = "only where a kind was not compiled in")]
+            other => Err(at(Failure::new(format!(
+                "this build of wharf has no `{}`",
+                other.kind()
+            )))),
+        }
+    }
+
+    fn broker(&self) -> &dyn Broker {
+        match self {
+            Self::Embedded(embedded) => embedded,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => &**redis,
+        }
+    }
+
+    /// Dead letters in it.
+    pub(super) fn letters(&self) -> &dyn Letters {
+        match self {
+            Self::Embedded(embedded) => embedded,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => &**redis,
+        }
+    }
+
+    /// What arrives in `topic`. `payload` says which field it is in, on brokers whose records are fields.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(unused_variables, reason = "the embedded broker has no fields")
+    )]
+    pub(super) fn following(&self, topic: &str, payload: &PayloadFrom) -> Box<dyn Following + '_> {
+        match self {
+            Self::Embedded(embedded) => Box::new(super::tail::EmbeddedTail::new(embedded, topic)),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => {
+                Box::new(super::tail::RedisTail::new(redis, topic, payload.clone()))
+            }
+        }
+    }
+
+    /// Publishes to it.
+    pub(super) fn publisher(&self) -> Arc<dyn Publisher> {
+        self.broker().publisher()
+    }
+
+    /// Waits for what was begun, and closes.
+    pub(super) async fn close(self) {
+        self.broker().close().await;
+    }
+}

@@ -1,0 +1,77 @@
+//! Where the dead letters of a subscription lie, and where they go when they are sent back.
+
+use crate::broker::embedded::retry_topic;
+use crate::cli::config::{Named, subscription};
+use crate::cli::failure::{Failure, Result};
+use crate::cli::record::Record;
+use crate::config::{Config, DeadLetterTarget};
+
+/// The dead letters of one subscription.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) plugin: String,
+    pub(super) subscription: String,
+    /// Where they lie.
+    pub(super) at: DeadLetterTarget,
+    /// The broker they came from, which is where they are handled again.
+    pub(super) home: String,
+    /// Whether other subscriptions put their dead letters to the same place.
+    shared: bool,
+}
+
+impl Target {
+    /// All of a configuration, by plugin and subscription.
+    pub(super) fn all(config: &Config) -> Vec<Self> {
+        let mut targets: Vec<Self> = Vec::new();
+        for (plugin, settings) in &config.plugins {
+            for (subscription, source) in &settings.subscribe {
+                let Some(at) = settings.dead_letter_target(plugin, subscription) else {
+                    continue;
+                };
+                targets.push(Self {
+                    plugin: plugin.clone(),
+                    subscription: subscription.clone(),
+                    at,
+                    home: source.broker.clone(),
+                    shared: false,
+                });
+            }
+        }
+        let places: Vec<DeadLetterTarget> =
+            targets.iter().map(|target| target.at.clone()).collect();
+        for target in &mut targets {
+            target.shared = places.iter().filter(|at| **at == target.at).count() > 1;
+        }
+        targets
+    }
+
+    /// That of `<plugin>/<subscription>`.
+    pub(super) fn find(config: &Config, text: &str) -> Result<Self> {
+        let Named {
+            plugin,
+            subscription,
+            ..
+        } = subscription(config, text)?;
+        Self::all(config)
+            .into_iter()
+            .find(|target| target.plugin == plugin && target.subscription == subscription)
+            .ok_or_else(|| Failure::usage(format!("`{text}` has no place for dead letters")))
+    }
+
+    /// `plugin/subscription`.
+    pub(super) fn name(&self) -> String {
+        format!("{}/{}", self.plugin, self.subscription)
+    }
+
+    /// The topic or stream the subscription reads besides its own.
+    pub(super) fn retry(&self) -> String {
+        retry_topic(&self.subscription, &self.plugin)
+    }
+
+    /// Whether a message of that place is a dead letter of this subscription.
+    pub(super) fn owns(&self, record: &Record) -> bool {
+        let is = |name: &str, wanted: &str| record.header(name).is_some_and(|v| v == wanted);
+        !self.shared
+            || (is("wharf-plugin", &self.plugin) && is("wharf-subscription", &self.subscription))
+    }
+}
