@@ -1,7 +1,7 @@
 //! The embedded broker: durable topics in one SQLite file, the default that needs nothing installed.
 //!
 //! One writer thread does everything that changes the file, in transactions that take whatever queued while the last
-//! one ran ([`writer`]). Sources, settlers and publishers are handles that queue requests and wait for the answer.
+//! one ran. Sources, settlers and publishers are handles that queue requests and wait for the answer.
 //! Outputs to the same file and the settlement of their message are one transaction, so a handler's step here happens
 //! exactly once or not at all.
 //!

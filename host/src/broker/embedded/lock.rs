@@ -12,8 +12,17 @@ use super::error::Error;
 /// Held by the owner's writer thread until it ends.
 #[derive(Debug)]
 pub(super) struct OwnerLock {
-    /// Closing it gives the lock back.
-    _file: File,
+    file: File,
+}
+
+impl Drop for OwnerLock {
+    fn drop(&mut self) {
+        // Not left to closing alone: a process that is being started at this moment has a copy of the descriptor, and
+        // the lock would be held until that process runs its own program.
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "the lock goes with the descriptor");
+        }
+    }
 }
 
 /// Where the lock of a database lies.
@@ -44,7 +53,7 @@ pub(super) fn acquire(database: &Path) -> Result<OwnerLock, Error> {
     file.set_len(0).map_err(folder)?;
     file.rewind().map_err(folder)?;
     writeln!(file, "{}", std::process::id()).map_err(folder)?;
-    Ok(OwnerLock { _file: file })
+    Ok(OwnerLock { file })
 }
 
 fn owned(database: &Path, file: &mut File) -> Error {

@@ -124,8 +124,7 @@ fn settle(
 
 fn millis(duration: Duration) -> i64 {
     // Rounded up: never before it is due.
-    let ms = duration.as_millis() + u128::from(duration.subsec_nanos() % 1_000_000 != 0);
-    i64::try_from(ms).unwrap_or(i64::MAX / 4)
+    i64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }
 
 /// Settles one subscription's messages.

@@ -97,11 +97,16 @@ async fn a_message_that_is_too_large_fails_alone() {
         ..text("large")
     };
     let nameless = publication("", text("nameless"));
+    let raw = Outgoing {
+        raw_headers: vec![(b"\xff".as_slice().into(), vec![0; 1025].into())],
+        ..text("raw")
+    };
     let batch = [
         publication("out", text("a")),
         publication("out", large),
         publication("out", text("b")),
         nameless,
+        publication("out", raw),
     ];
     let results = broker
         .publisher()
@@ -113,6 +118,10 @@ async fn a_message_that_is_too_large_fails_alone() {
     );
     assert!(
         matches!(results[3], Err(PublishError::Message(_))),
+        "{results:?}"
+    );
+    assert!(
+        matches!(results[4], Err(PublishError::Message(_))),
         "{results:?}"
     );
     assert_eq!((&results[0], &results[2]), (&Ok(()), &Ok(())));

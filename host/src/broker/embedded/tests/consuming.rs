@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use super::support::*;
+use crate::broker::embedded::Embedded;
 use crate::commit::Settlement;
 use crate::message::Outgoing;
 use crate::ports::{Broker as _, Lag, Room, SettleError};
@@ -151,6 +152,18 @@ async fn a_cancelled_fetch_loses_nothing() {
     assert_eq!(payloads(&got), payloads_in);
 }
 
+/// Waits until so many messages are in hand.
+async fn in_hand(broker: &Embedded, expected: i64) {
+    eventually("messages are released", async || {
+        let count = broker.reader.query(|conn| {
+            let sql = "SELECT count(*) FROM pending WHERE state = 0";
+            conn.query_row(sql, [], |row| row.get::<_, i64>(0))
+        });
+        count.await.unwrap() == expected
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_a_dropped_source_had_taken_comes_to_the_next_one() {
     let place = Place::new();
@@ -163,27 +176,29 @@ async fn what_a_dropped_source_had_taken_comes_to_the_next_one() {
             first.release(&parcel, None, 0).await;
         }
     }
-    let Reading {
-        source, settler, ..
-    } = first;
-    drop(source);
+    drop(first.source);
     // No new subscription, which would take everything back: the release alone is looked for.
-    eventually("both are waiting again", async || {
-        let waiting = broker
-            .reader
-            .query(|conn| {
-                conn.query_row("SELECT count(*) FROM pending WHERE state = 0", [], |r| {
-                    r.get::<_, i64>(0)
-                })
-            })
-            .await
-            .unwrap();
-        waiting == 0
-    })
-    .await;
-    drop(settler);
+    in_hand(&broker, 0).await;
     let mut second = Reading::open(&broker, spec("in", "g")).await;
     assert_eq!(payloads(&second.fetch_all(2).await), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn what_arrived_and_was_not_handed_over_is_released_with_the_source() {
+    let place = Place::new();
+    let broker = place.owner();
+    publish_texts(&broker, "in", &["a", "b", "c"]).await;
+    let mut reading = Reading::open(&broker, spec("in", "g")).await;
+    // A cancelled fetch asked for three; the next one has room for one.
+    while let Some(found) = reading.source.fetch(room(3)).now_or_never() {
+        for parcel in reading.unwrap(found.unwrap()) {
+            reading.release(&parcel, None, 0).await;
+        }
+    }
+    assert_eq!(payloads(&reading.fetch(1).await), ["a"]);
+    in_hand(&broker, 3).await;
+    drop(reading.source);
+    in_hand(&broker, 1).await;
 }
 
 #[tokio::test]

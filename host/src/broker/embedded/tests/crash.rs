@@ -31,6 +31,11 @@ async fn what_was_in_hand_is_due_at_once_and_was_counted() {
     drop((reading, broker));
 
     let broker = place.owner_again().await;
+    let in_hand = broker.reader.query(|conn| {
+        let sql = "SELECT count(*) FROM pending WHERE state = 0";
+        conn.query_row(sql, [], |row| row.get::<_, i64>(0))
+    });
+    assert_eq!(in_hand.await, Ok(0), "before anybody subscribes");
     let mut reading = Reading::open(&broker, spec("in", "g")).await;
     let found = reading.fetch(9).await;
     assert_eq!(payloads(&found), ["c"]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::support::*;
 use crate::broker::embedded::retry_topic;
 use crate::commit::Settlement;
-use crate::ports::{Broker as _, Committed, Lag};
+use crate::ports::{Broker as _, Committed, Lag, Settle};
 
 #[tokio::test]
 async fn counts_come_back_with_a_released_message() {
@@ -102,4 +102,26 @@ async fn a_parked_retry_is_a_commit_with_a_release() {
         Committed::Done
     );
     assert_eq!(reading.fetch(1).await[0].message.attempts, 3);
+}
+
+#[tokio::test]
+async fn a_fetch_that_waits_is_woken_by_a_release() {
+    let place = Place::new();
+    let broker = place.owner();
+    publish_texts(&broker, "in", &["a"]).await;
+    let mut reading = Reading::open(&broker, spec("in", "g")).await;
+    let mut found = reading.fetch(1).await;
+    for after in [None, Some(Duration::from_millis(30))] {
+        let release = [Settle {
+            token: found[0].token,
+            settlement: Settlement::Release { after, attempts: 0 },
+        }];
+        let (source, settler) = (&mut reading.source, &mut reading.settler);
+        let (again, _) = tokio::join!(tokio::time::timeout(SOON, source.fetch(room(1))), async {
+            // Until the fetch has looked, found nothing and waits.
+            tokio::time::sleep(NEVER).await;
+            settler.settle(&release).await.remove(0).unwrap();
+        });
+        found = reading.unwrap(again.expect("woken").unwrap());
+    }
 }
