@@ -29,7 +29,12 @@ pub(crate) struct Job<'a> {
 impl Job<'_> {
     /// Writes the configuration. JSON is YAML.
     pub(crate) fn write(&self) -> anyhow::Result<PathBuf> {
-        let outputs = self.outputs.iter().map(|name| ((*name).to_owned(), json!({ "broker": "b", self.place: name })));
+        let outputs = self.outputs.iter().map(|name| {
+            (
+                (*name).to_owned(),
+                json!({ "broker": "b", self.place: name }),
+            )
+        });
         let mut plugin = json!({
             "component": self.component,
             "subscribe": { "in": { "broker": "b", self.place: "in", "group": self.group } },

@@ -40,7 +40,9 @@ pub(crate) fn line(began: &Moment) -> anyhow::Result<String> {
         std::thread::available_parallelism()?,
         first("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".into()),
         first("/proc/meminfo", "MemTotal").unwrap_or_else(|| "unknown".into()),
-        std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+        std::fs::read_to_string("/proc/sys/kernel/osrelease")
+            .unwrap_or_default()
+            .trim(),
         human(Duration::from_secs_f64(wall)),
     ))
 }
@@ -63,7 +65,16 @@ fn first(file: &str, name: &str) -> Option<String> {
 fn busy() -> anyhow::Result<f64> {
     let text = std::fs::read_to_string("/proc/stat")?;
     let line = text.lines().next().context("empty")?;
-    let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
-    let used = ticks.iter().take(8).enumerate().filter(|(i, _)| ![3, 4].contains(i)).map(|(_, t)| t);
+    let ticks: Vec<f64> = line
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|n| n.parse().ok())
+        .collect();
+    let used = ticks
+        .iter()
+        .take(8)
+        .enumerate()
+        .filter(|(i, _)| ![3, 4].contains(i))
+        .map(|(_, t)| t);
     Ok(used.sum::<f64>() / TICKS)
 }

@@ -111,7 +111,9 @@ fn main() -> ExitCode {
 fn measure(cli: Cli) -> anyhow::Result<()> {
     let setup = Setup::new(cli.quick, cli.rounds, cli.wharf, cli.guests)?;
     // As many threads as `wharf run` gives its brokers.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let mut report = Report::new(cli.json);
     let began = machine::Moment::now()?;
     let done = runtime.block_on(Box::pin(cli.program.run(&setup, &mut report)));

@@ -29,8 +29,13 @@ pub(crate) fn payload(seq: u64, at: u64) -> Vec<u8> {
 
 /// The `seq` and `at` of an output.
 pub(crate) fn read(payload: &[u8]) -> anyhow::Result<(u64, u64)> {
-    let document: serde_json::Value = serde_json::from_slice(payload).context("an output is no JSON")?;
-    let number = |name: &str| document[name].as_u64().with_context(|| format!("an output has no {name}"));
+    let document: serde_json::Value =
+        serde_json::from_slice(payload).context("an output is no JSON")?;
+    let number = |name: &str| {
+        document[name]
+            .as_u64()
+            .with_context(|| format!("an output has no {name}"))
+    };
     Ok((number("seq")?, number("at")?))
 }
 

@@ -52,7 +52,10 @@ impl Running {
 
     /// SIGTERM, and exit code 0 within [`STOP`].
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("a pid")?;
+        let pid = i32::try_from(self.pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("a pid")?;
         kill_process(pid, Signal::TERM)?;
         let ended = timeout(STOP, self.child.wait()).await;
         let status = ended.with_context(|| format!("the {} does not stop", self.what))??;
@@ -99,15 +102,25 @@ fn stat(folder: &Path) -> anyhow::Result<[f64; 4]> {
     let text = std::fs::read_to_string(folder.join("stat"))?;
     // The name before may hold anything, parentheses included.
     let after_name = text.rsplit_once(')').context("no name")?.1;
-    let mut fields = after_name.split_whitespace().skip(11).map(str::parse::<f64>);
+    let mut fields = after_name
+        .split_whitespace()
+        .skip(11)
+        .map(str::parse::<f64>);
     let mut next = || fields.next().context("too short")?.context("no number");
     Ok([next()?, next()?, next()?, next()?])
 }
 
 fn peak(folder: &Path) -> anyhow::Result<u64> {
     let text = std::fs::read_to_string(folder.join("status"))?;
-    let line = text.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM")?;
-    let kib: u64 = line.split_whitespace().nth(1).context("no value")?.parse()?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .context("no VmHWM")?;
+    let kib: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .context("no value")?
+        .parse()?;
     Ok(kib * 1024)
 }
 

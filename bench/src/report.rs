@@ -41,12 +41,22 @@ impl Table {
     fn text(&self) -> String {
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|c| {
-                let cells = self.rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count());
-                cells.chain([self.columns[c].chars().count()]).max().unwrap_or(0)
+                let cells = self
+                    .rows
+                    .iter()
+                    .filter_map(|row| row.get(c))
+                    .map(|cell| cell.chars().count());
+                cells
+                    .chain([self.columns[c].chars().count()])
+                    .max()
+                    .unwrap_or(0)
             })
             .collect();
         let line = |cells: Vec<&str>| {
-            let padded = cells.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} "));
+            let padded = cells
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!(" {cell:<width$} "));
             format!("|{}|\n", padded.collect::<Vec<_>>().join("|"))
         };
         let mut text = format!("\n## {}\n\n", self.title);
@@ -66,7 +76,13 @@ impl Table {
         let rows: Vec<Value> = self
             .rows
             .iter()
-            .map(|row| self.columns.iter().zip(row).map(|(name, cell)| ((*name).to_owned(), json!(cell))).collect())
+            .map(|row| {
+                self.columns
+                    .iter()
+                    .zip(row)
+                    .map(|(name, cell)| ((*name).to_owned(), json!(cell)))
+                    .collect()
+            })
             .collect();
         json!({ "title": self.title, "rows": rows, "notes": self.notes })
     }

@@ -23,7 +23,10 @@ impl Samples {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         let half = sorted.len() / 2;
-        match (sorted.len() % 2, half.checked_sub(1).and_then(|i| sorted.get(i))) {
+        match (
+            sorted.len() % 2,
+            half.checked_sub(1).and_then(|i| sorted.get(i)),
+        ) {
             (0, Some(below)) => (below + sorted[half]) / 2.0,
             (0, None) => f64::NAN,
             _ => sorted[half],
@@ -44,7 +47,11 @@ impl Samples {
         if self.0.len() < 2 {
             return format!("{median:.decimals$}");
         }
-        format!("{median:.decimals$} ({:.decimals$}-{:.decimals$})", self.min(), self.max())
+        format!(
+            "{median:.decimals$} ({:.decimals$}-{:.decimals$})",
+            self.min(),
+            self.max()
+        )
     }
 }
 

@@ -35,11 +35,23 @@ fn contenders(best: Value) -> Vec<Contender> {
     let one = |name, work, host| Contender { name, work, host };
     vec![
         one("twin, json-echo", Work::Echo, None),
-        one("host, out of the box, json-echo", Work::Echo, Some(json!({}))),
+        one(
+            "host, out of the box, json-echo",
+            Work::Echo,
+            Some(json!({})),
+        ),
         one("host, best settings, json-echo", Work::Echo, Some(best)),
-        one("host, isolation: message, json-echo", Work::Echo, Some(json!({ "isolation": "message" }))),
+        one(
+            "host, isolation: message, json-echo",
+            Work::Echo,
+            Some(json!({ "isolation": "message" })),
+        ),
         one("twin, identity", Work::Identity, None),
-        one("host, out of the box, identity", Work::Identity, Some(json!({}))),
+        one(
+            "host, out of the box, identity",
+            Work::Identity,
+            Some(json!({})),
+        ),
     ]
 }
 
@@ -59,13 +71,27 @@ struct Shown {
 pub(crate) async fn redis(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
     let messages = setup.pick(200_000, 20_000);
     let best = json!({ "concurrency": 2048, "concurrency_bytes": "64MiB" });
-    compare(setup, report, RedisStage::filled(messages).await?, messages, best).await
+    compare(
+        setup,
+        report,
+        RedisStage::filled(messages).await?,
+        messages,
+        best,
+    )
+    .await
 }
 
 pub(crate) async fn embedded(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
     let messages = setup.pick(100_000, 10_000);
     let best = json!({ "concurrency": 2048, "concurrency_bytes": "64MiB" });
-    compare(setup, report, EmbeddedStage::filled(messages).await?, messages, best).await
+    compare(
+        setup,
+        report,
+        EmbeddedStage::filled(messages).await?,
+        messages,
+        best,
+    )
+    .await
 }
 
 async fn compare<S: Stage>(
@@ -81,7 +107,11 @@ async fn compare<S: Stage>(
     for round in 1..=rounds {
         let mut twin = f64::NAN;
         for (contender, shown) in contenders.iter().zip(&mut shown) {
-            progress(&format!("{}, round {round} of {rounds}: {}", S::NAME, contender.name));
+            progress(&format!(
+                "{}, round {round} of {rounds}: {}",
+                S::NAME,
+                contender.name
+            ));
             stage.prepare().await?;
             let running = start(setup, &stage, contender)?;
             let one = measure(&mut stage, running, messages, contender.host.is_some()).await;
@@ -132,7 +162,11 @@ impl Mark {
             at: Instant::now(),
             outputs,
             usage: running.usage()?,
-            server: stage.server().map(Usage::of).transpose()?.map_or(Duration::ZERO, |server| server.cpu),
+            server: stage
+                .server()
+                .map(Usage::of)
+                .transpose()?
+                .map_or(Duration::ZERO, |server| server.cpu),
         })
     }
 }
@@ -145,7 +179,10 @@ async fn measure<S: Stage>(
 ) -> anyhow::Result<(Mark, Mark)> {
     let from = reach(stage, &mut running, messages / 10).await?;
     let to = reach(stage, &mut running, messages - messages / 10).await?;
-    ensure!(to.outputs > from.outputs, "too few messages to measure this rate");
+    ensure!(
+        to.outputs > from.outputs,
+        "too few messages to measure this rate"
+    );
     reach(stage, &mut running, messages).await?;
     if is_host {
         running.stop().await?;
@@ -158,7 +195,11 @@ async fn measure<S: Stage>(
     Ok((from, to))
 }
 
-async fn reach<S: Stage>(stage: &mut S, running: &mut Running, wanted: u64) -> anyhow::Result<Mark> {
+async fn reach<S: Stage>(
+    stage: &mut S,
+    running: &mut Running,
+    wanted: u64,
+) -> anyhow::Result<Mark> {
     let mut seen = (0, Instant::now());
     loop {
         running.check()?;
@@ -169,7 +210,10 @@ async fn reach<S: Stage>(stage: &mut S, running: &mut Running, wanted: u64) -> a
         if outputs > seen.0 {
             seen = (outputs, Instant::now());
         }
-        ensure!(seen.1.elapsed() < PATIENCE, "it stands still after {outputs} outputs");
+        ensure!(
+            seen.1.elapsed() < PATIENCE,
+            "it stands still after {outputs} outputs"
+        );
         sleep(COUNT).await;
     }
 }
@@ -180,8 +224,18 @@ fn table<S: Stage>(
     (messages, rounds): (u64, usize),
     best: &Value,
 ) -> Table {
-    let columns = ["contender", "msg/s", "of the twin", "CPU µs/msg", "server CPU µs/msg", "peak MiB"];
-    let title = format!("Throughput, {}: {messages} messages, {rounds} rounds, median (least-most)", S::NAME);
+    let columns = [
+        "contender",
+        "msg/s",
+        "of the twin",
+        "CPU µs/msg",
+        "server CPU µs/msg",
+        "peak MiB",
+    ];
+    let title = format!(
+        "Throughput, {}: {messages} messages, {rounds} rounds, median (least-most)",
+        S::NAME
+    );
     let mut table = Table::new(title, &columns);
     for (contender, shown) in contenders.iter().zip(shown) {
         let server = match shown.server.median() {

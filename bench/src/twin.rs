@@ -57,7 +57,9 @@ impl FromStr for Work {
 
     fn from_str(word: &str) -> anyhow::Result<Self> {
         let all = [Self::Echo, Self::Identity];
-        all.into_iter().find(|work| work.name() == word).context("no such work")
+        all.into_iter()
+            .find(|work| work.name() == word)
+            .context("no such work")
     }
 }
 
@@ -92,7 +94,9 @@ pub(crate) fn start(place: &Place, work: Work) -> anyhow::Result<Running> {
 /// The child's whole life: until it is killed.
 pub(crate) fn main(arguments: Vec<String>) -> anyhow::Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     match words[..] {
         [work, "redis", url, group] => runtime.block_on(redis::run(url, group, work.parse()?)),
         [work, "embedded", file] => runtime.block_on(embedded::run(file, work.parse()?)),

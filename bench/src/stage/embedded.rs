@@ -53,7 +53,10 @@ impl EmbeddedStage {
 
     /// This run's file.
     pub(crate) fn file(&self) -> PathBuf {
-        self.folder.path().join(format!("run-{}", self.run)).join("events.db")
+        self.folder
+            .path()
+            .join(format!("run-{}", self.run))
+            .join("events.db")
     }
 
     fn client(&mut self) -> anyhow::Result<&Embedded> {
@@ -75,7 +78,10 @@ pub(crate) async fn publish(
         .map(|payload| Publication {
             destination: to.clone(),
             message: Outgoing {
-                headers: HEADERS.iter().map(|(name, value)| Header::text(*name, *value)).collect(),
+                headers: HEADERS
+                    .iter()
+                    .map(|(name, value)| Header::text(*name, *value))
+                    .collect(),
                 payload: payload.into(),
                 ..Outgoing::default()
             },
@@ -159,7 +165,10 @@ impl Stage for EmbeddedStage {
         let client = self.client()?;
         complete(client, messages).await?;
         let left = client.depth("in", &group).await?;
-        ensure!(left.waiting + left.pending == 0, "messages are left: {left:?}");
+        ensure!(
+            left.waiting + left.pending == 0,
+            "messages are left: {left:?}"
+        );
         Ok(())
     }
 }

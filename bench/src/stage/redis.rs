@@ -30,8 +30,13 @@ impl RedisStage {
     pub(crate) async fn filled(messages: u64) -> anyhow::Result<Self> {
         let server = RedisServer::start().await;
         let mut connection = server.client().await;
-        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
-        let pid = info.lines().find_map(|line| line.strip_prefix("process_id:"));
+        let info: String = redis::cmd("INFO")
+            .arg("server")
+            .query_async(&mut connection)
+            .await?;
+        let pid = info
+            .lines()
+            .find_map(|line| line.strip_prefix("process_id:"));
         let pid = pid.context("INFO names no process")?.trim().parse()?;
         let mut at = 0;
         while at < messages {
@@ -79,10 +84,17 @@ impl Stage for RedisStage {
 
     async fn prepare(&mut self) -> anyhow::Result<()> {
         if self.run > 0 {
-            let _there: Value =
-                redis::cmd("XGROUP").arg("DESTROY").arg("in").arg(self.group()).query_async(&mut self.connection).await?;
+            let _there: Value = redis::cmd("XGROUP")
+                .arg("DESTROY")
+                .arg("in")
+                .arg(self.group())
+                .query_async(&mut self.connection)
+                .await?;
         }
-        let _there: Value = redis::cmd("DEL").arg("out").query_async(&mut self.connection).await?;
+        let _there: Value = redis::cmd("DEL")
+            .arg("out")
+            .query_async(&mut self.connection)
+            .await?;
         self.run += 1;
         Ok(())
     }
@@ -107,7 +119,10 @@ impl Stage for RedisStage {
     }
 
     async fn outputs(&mut self) -> anyhow::Result<u64> {
-        Ok(redis::cmd("XLEN").arg("out").query_async(&mut self.connection).await?)
+        Ok(redis::cmd("XLEN")
+            .arg("out")
+            .query_async(&mut self.connection)
+            .await?)
     }
 
     fn server(&self) -> Option<u32> {
@@ -120,19 +135,33 @@ impl Stage for RedisStage {
         loop {
             let mut range = redis::cmd("XRANGE");
             range.arg("out").arg(&from).arg("+").arg("COUNT").arg(CHUNK);
-            let entries: Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)> = range.query_async(&mut self.connection).await?;
-            let Some((last, _)) = entries.last() else { break };
+            let entries: Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)> =
+                range.query_async(&mut self.connection).await?;
+            let Some((last, _)) = entries.last() else {
+                break;
+            };
             from = format!("({last}");
             for (_, fields) in &entries {
-                let payload = fields.iter().find(|(name, _)| name == b"payload").context("an output without payload")?;
+                let payload = fields
+                    .iter()
+                    .find(|(name, _)| name == b"payload")
+                    .context("an output without payload")?;
                 seen.note(read(&payload.1)?.0)?;
             }
         }
         ensure!(seen.complete()? == 0, "outputs are there more than once");
-        let pending: Value =
-            redis::cmd("XPENDING").arg("in").arg(self.group()).query_async(&mut self.connection).await?;
-        let Value::Array(pending) = pending else { anyhow::bail!("no answer to XPENDING") };
-        ensure!(pending.first() == Some(&Value::Int(0)), "entries are left pending: {pending:?}");
+        let pending: Value = redis::cmd("XPENDING")
+            .arg("in")
+            .arg(self.group())
+            .query_async(&mut self.connection)
+            .await?;
+        let Value::Array(pending) = pending else {
+            anyhow::bail!("no answer to XPENDING")
+        };
+        ensure!(
+            pending.first() == Some(&Value::Int(0)),
+            "entries are left pending: {pending:?}"
+        );
         Ok(())
     }
 }

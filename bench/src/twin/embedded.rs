@@ -52,7 +52,10 @@ pub(crate) async fn pump(broker: &dyn Broker, work: Work) -> anyhow::Result<()> 
     };
     let inbox = Inbox::new();
     let opened = broker.subscribe(spec("in"), Arc::clone(&inbox)).await?;
-    let Subscribed { mut source, mut settler } = opened;
+    let Subscribed {
+        mut source,
+        mut settler,
+    } = opened;
     let out = destination("out");
     let mut batch: Vec<Box<Commit>> = Vec::new();
     loop {
@@ -99,7 +102,9 @@ fn handle(
         Entry::Commit(commit) => Some(commit),
         Entry::Dropped(_) => None,
     });
-    commits.collect::<Option<_>>().context("a delivery was dropped")
+    commits
+        .collect::<Option<_>>()
+        .context("a delivery was dropped")
 }
 
 fn output(message: &Message, work: Work) -> anyhow::Result<Outgoing> {

@@ -36,13 +36,22 @@ pub(super) async fn run(url: &str, group: &str, work: Work) -> anyhow::Result<()
             before.await??;
         }
         let ids = batch.into_iter().map(|entry| entry.id).collect();
-        acknowledged = Some(tokio::spawn(acknowledge(writing.clone(), group.to_owned(), ids)));
+        acknowledged = Some(tokio::spawn(acknowledge(
+            writing.clone(),
+            group.to_owned(),
+            ids,
+        )));
     }
 }
 
 async fn create_group(connection: &mut MultiplexedConnection, group: &str) -> anyhow::Result<()> {
     let mut create = redis::cmd("XGROUP");
-    create.arg("CREATE").arg("in").arg(group).arg("0").arg("MKSTREAM");
+    create
+        .arg("CREATE")
+        .arg("in")
+        .arg(group)
+        .arg("0")
+        .arg("MKSTREAM");
     match create.query_async::<Value>(connection).await {
         Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
         Err(error) => Err(error.into()),
@@ -52,8 +61,16 @@ async fn create_group(connection: &mut MultiplexedConnection, group: &str) -> an
 
 async fn read(mut connection: MultiplexedConnection, group: String) -> anyhow::Result<Vec<Entry>> {
     let mut read = redis::cmd("XREADGROUP");
-    read.arg("GROUP").arg(&group).arg("twin").arg("COUNT").arg(BATCH);
-    read.arg("BLOCK").arg(1000).arg("STREAMS").arg("in").arg(">");
+    read.arg("GROUP")
+        .arg(&group)
+        .arg("twin")
+        .arg("COUNT")
+        .arg(BATCH);
+    read.arg("BLOCK")
+        .arg(1000)
+        .arg("STREAMS")
+        .arg("in")
+        .arg(">");
     match read.query_async(&mut connection).await? {
         Value::Nil => Ok(Vec::new()),
         Value::Array(streams) => {
@@ -70,14 +87,19 @@ async fn read(mut connection: MultiplexedConnection, group: String) -> anyhow::R
 }
 
 fn entry(value: Value) -> anyhow::Result<Entry> {
-    let Value::Array(pair) = value else { bail!("not an entry") };
+    let Value::Array(pair) = value else {
+        bail!("not an entry")
+    };
     let mut pair = pair.into_iter();
     let (Some(id), Some(Value::Array(fields))) = (pair.next(), pair.next()) else {
         bail!("not an entry");
     };
     Ok(Entry {
         id: bytes(id)?,
-        fields: fields.into_iter().map(bytes).collect::<anyhow::Result<_>>()?,
+        fields: fields
+            .into_iter()
+            .map(bytes)
+            .collect::<anyhow::Result<_>>()?,
     })
 }
 
@@ -89,17 +111,26 @@ fn bytes(value: Value) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Answers when each is confirmed.
-async fn publish(connection: &mut MultiplexedConnection, batch: &[Entry], work: Work) -> anyhow::Result<()> {
+async fn publish(
+    connection: &mut MultiplexedConnection,
+    batch: &[Entry],
+    work: Work,
+) -> anyhow::Result<()> {
     let mut pipe = redis::pipe();
     for entry in batch {
         let mut fields = entry.fields.chunks_exact(2);
-        let payload = fields.find(|field| field[0] == b"payload").context("no payload")?;
+        let payload = fields
+            .find(|field| field[0] == b"payload")
+            .context("no payload")?;
         let output = work.payload(&payload[1])?;
         let id = [&entry.id[..], b"/bench/0"].concat();
         let add = pipe.cmd("XADD").arg("out").arg("*").arg("wharf-id").arg(id);
         match &output {
             Some(payload) => {
-                add.arg("content-type").arg("application/json").arg("payload").arg(payload);
+                add.arg("content-type")
+                    .arg("application/json")
+                    .arg("payload")
+                    .arg(payload);
             }
             None => {
                 add.arg(&entry.fields);
@@ -118,8 +149,12 @@ async fn acknowledge(
     group: String,
     ids: Vec<Vec<u8>>,
 ) -> anyhow::Result<()> {
-    let acknowledged: usize =
-        redis::cmd("XACK").arg("in").arg(group).arg(&ids).query_async(&mut connection).await?;
+    let acknowledged: usize = redis::cmd("XACK")
+        .arg("in")
+        .arg(group)
+        .arg(&ids)
+        .query_async(&mut connection)
+        .await?;
     match acknowledged == ids.len() {
         true => Ok(()),
         false => bail!("{acknowledged} of {} entries acknowledged", ids.len()),
