@@ -144,6 +144,18 @@ impl Line {
         self.plugin.status().version.map(|version| version.digest)
     }
 
+    /// Puts a version into place and waits until it runs.
+    async fn take_up(&self, number: u32) -> anyhow::Result<()> {
+        let before = self.version();
+        self.component.put(number)?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.version() == before {
+            ensure!(Instant::now() < deadline, "a new component is not taken up");
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
     /// One window. Answers the longest gap in milliseconds.
     async fn window(&self, versions: Versions, swap: Option<u32>) -> anyhow::Result<f64> {
         let (begin, before) = (Instant::now(), self.version());
@@ -197,8 +209,7 @@ async fn windows(
     let load = tokio::spawn(load(Arc::clone(&line.broker), Arc::clone(&stop)));
     // Both versions are compiled once before it counts.
     for number in [1, 0] {
-        line.component.put(number)?;
-        sleep(2 * Versions::New.window() / 2).await;
+        line.take_up(number).await?;
     }
     let (mut control, mut swapped) = (Samples::default(), Samples::default());
     for swap in 1..=swaps {

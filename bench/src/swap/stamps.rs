@@ -1,9 +1,8 @@
 //! A handler around a plugin's that notes when each message was handled.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 use wharf::handler::{AttemptInfo, Handled, Handler};
 use wharf::message::Message;
@@ -25,12 +24,7 @@ impl Stamping {
 
     /// The longest time between two messages handled from `begin` to `end`, in milliseconds; forgets all stamps.
     pub(super) fn longest_gap(&self, begin: Instant, end: Instant) -> Option<f64> {
-        // Nobody holds it for longer than a push takes.
-        let stamps = loop {
-            if let Ok(mut stamps) = self.stamps.try_lock() {
-                break std::mem::take(&mut *stamps);
-            }
-        };
+        let stamps = std::mem::take(&mut *self.stamps.lock().unwrap_or_else(PoisonError::into_inner));
         longest(stamps, begin, end)
     }
 }
@@ -46,7 +40,8 @@ impl Handler for Stamping {
     fn handle<'a>(&'a self, message: &'a Message, attempt: AttemptInfo) -> BoxFuture<'a, Handled> {
         Box::pin(async move {
             let handled = self.plugin.handle(message, attempt).await;
-            self.stamps.lock().await.push(Instant::now());
+            let now = Instant::now();
+            self.stamps.lock().unwrap_or_else(PoisonError::into_inner).push(now);
             handled
         })
     }
