@@ -1,0 +1,64 @@
+//! The host as its users run it: `wharf run` with a configuration of its own, in a process of its own.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use tokio::process::Command;
+
+use crate::process::Running;
+use crate::setup::Setup;
+
+/// What a host is run with.
+pub(crate) struct Job<'a> {
+    /// Where its configuration is written; the code cache is in there, so that a second run finds its code.
+    pub(crate) folder: &'a Path,
+    /// The broker `b`.
+    pub(crate) broker: Value,
+    /// What its places are called: `topic` or `stream`.
+    pub(crate) place: &'static str,
+    /// Its consumer group.
+    pub(crate) group: String,
+    /// The handler.
+    pub(crate) component: PathBuf,
+    /// Where it may publish: names that are places too.
+    pub(crate) outputs: &'static [&'static str],
+    /// Further keys of the plugin; an empty object is the host out of the box.
+    pub(crate) plugin: Value,
+}
+
+impl Job<'_> {
+    /// Writes the configuration. JSON is YAML.
+    pub(crate) fn write(&self) -> anyhow::Result<PathBuf> {
+        let outputs = self.outputs.iter().map(|name| {
+            (
+                (*name).to_owned(),
+                json!({ "broker": "b", self.place: name }),
+            )
+        });
+        let mut plugin = json!({
+            "component": self.component,
+            "subscribe": { "in": { "broker": "b", self.place: "in", "group": self.group } },
+            "publish": outputs.collect::<Map<_, _>>(),
+        });
+        if let (Some(plugin), Some(more)) = (plugin.as_object_mut(), self.plugin.as_object()) {
+            plugin.extend(more.clone());
+        }
+        let config = json!({
+            "version": 1,
+            "brokers": { "b": self.broker },
+            "plugins": { "bench": plugin },
+            "telemetry": { "listen": null },
+            "host": { "cache": self.folder.join("cache") },
+            "log": { "level": "error" },
+        });
+        let path = self.folder.join("wharf.yaml");
+        std::fs::write(&path, format!("{config:#}"))?;
+        Ok(path)
+    }
+
+    pub(crate) fn start(&self, setup: &Setup) -> anyhow::Result<Running> {
+        let mut command = Command::new(&setup.wharf);
+        command.arg("run").arg("--config").arg(self.write()?);
+        Running::start("host", command)
+    }
+}
