@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds the components that tests, benchmarks and examples run, into $CARGO_TARGET_DIR/guests (target/guests).
 #
-#   sdk/build-guests.sh [all|rust|orders|javascript|python]...
+#   sdk/build-guests.sh [all|rust|orders|examples|javascript|python]...
 #
-# rust includes orders, the handlers of examples/orders. A component is replaced only when its bytes changed,
-# and by a rename, so that a host watching the folder never sees half of one. What is up to date is not built
-# again. Nothing is installed outside the checkout and the target folder, but for the Rust target.
+# rust includes orders and examples, the handlers in examples/. A component is replaced only when its bytes
+# changed, and by a rename, so that a host watching the folder never sees half of one. What is up to date is not
+# built again. Nothing is installed outside the checkout and the target folder, but for the Rust target.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -69,11 +69,17 @@ orders() {
     cargo_guests examples/orders orders-handler=orders orders-handler-fixed=orders-fixed
 }
 
+examples() {
+    rust_target
+    cargo_guests examples example-hello example-order-by-key
+}
+
 rust() {
     rust_target
     cargo_guests tests/guests hello identity json-echo needs-http noop probe-trap puppet wrong-export
     not_a_component
     orders
+    examples
 }
 
 # A core module where a component is expected: (module (func (export "handle")))
@@ -132,7 +138,7 @@ for part in "${@:-all}"; do
             javascript
             python
             ;;
-        rust | orders | javascript | python) "$part" ;;
-        *) fail "there is no part '$part': all, rust, orders, javascript or python" ;;
+        rust | orders | examples | javascript | python) "$part" ;;
+        *) fail "there is no part '$part': all, rust, orders, examples, javascript or python" ;;
     esac
 done

@@ -1,0 +1,61 @@
+# Two commands need nothing before them: `make demo` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test guests lint lint-features bench schema-docs mutants setup setup-rust setup-test setup-guests
+
+# Everything is built here, by every target: dependencies are built once.
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+out := $(CARGO_TARGET_DIR)
+
+# Always the whole workspace: a smaller selection has other features, and builds the Wasm engine once more for them.
+workspace := --workspace --locked
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup-rust ## Show a host at work on the embedded broker, and count what came of it
+	@sdk/build-guests.sh orders
+	@echo "building wharf with the embedded broker only"
+	@cargo build --locked --profile demo --package wharf --no-default-features --bin wharf
+	@examples/orders/demo.sh $(out)/demo/wharf $(out)/guests
+
+test: setup-test ## Run every test, with the servers they need
+	@tests/run.sh
+
+guests: setup-guests ## Build the hello handler in Rust, JavaScript and Python, and hold all to one fixture
+	@sdk/build-guests.sh all
+	@cargo build $(workspace) --bins --tests
+	@for guest in hello hello-javascript hello-python; do \
+		echo "$$guest:"; \
+		$(out)/debug/wharf test $(out)/guests/$$guest.wasm --messages tests/fixtures/hello.jsonl; \
+	done
+
+lint: setup-rust ## Formatting, clippy, licences and documentation, warnings denied
+	@tests/lint.sh
+
+lint-features: setup-rust ## Check the host without default features
+	@cargo clippy --locked --package wharf --no-default-features --bins --lib -- -D warnings
+
+bench: setup-test ## Measure: microbenchmarks and native twins, in one interleaved run
+	@sdk/build-guests.sh rust
+	@cargo build $(workspace) --release --bins
+	@$(out)/release/wharf-bench all
+
+schema-docs: setup-rust ## Write the tables of docs/configuration.md anew from the schema
+	@sdk/build-guests.sh rust
+	@UPDATE_SNAPSHOTS=1 cargo test $(workspace) --test config
+
+mutants: setup-rust ## Break the dispatch core on purpose, and see the simulation notice
+	@tests/mutants.sh
+
+setup: setup-rust setup-test setup-guests ## Install what the other targets need, or say what to install
+
+setup-rust:
+	@tests/setup.sh rust
+
+setup-test:
+	@tests/setup.sh rust test
+
+setup-guests:
+	@tests/setup.sh rust guests
