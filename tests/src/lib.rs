@@ -1,6 +1,7 @@
 //! What the suites share: servers they start themselves, a network they can break, and the guests they run.
 
 pub mod guests;
+pub mod host;
 pub mod plugins;
 pub mod proxy;
 pub mod redis_server;

@@ -1,0 +1,123 @@
+//! Counting: what was published, what must have come of it, and what did.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use wharf::message::Outgoing;
+
+use super::client::{Item, message};
+
+/// What must become of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is accepted and nothing is sent.
+    Nothing,
+    /// One output.
+    Output,
+    /// A dead letter of this cause.
+    Letter(&'static str),
+}
+
+/// Messages and their fates.
+#[derive(Default)]
+pub(crate) struct Work {
+    pub(crate) messages: Vec<Outgoing>,
+    fates: BTreeMap<String, Fate>,
+}
+
+impl Work {
+    pub(crate) fn add(&mut self, message: Outgoing, fate: Fate) {
+        let id = message.id.as_ref().expect("an id").to_string();
+        assert!(self.fates.insert(id, fate).is_none(), "an id twice");
+        self.messages.push(message);
+    }
+
+    /// So many messages: most are handled, some at the second attempt, some are rejected, some trap.
+    pub(crate) fn mixed(count: usize) -> Self {
+        let mut work = Self::default();
+        for i in 0..count {
+            let (payload, fate) = match i {
+                _ if i % 50 == 7 => (
+                    json!({"do": "reject"}).to_string(),
+                    Fate::Letter("rejected"),
+                ),
+                _ if i % 101 == 13 => (json!({"do": "trap"}).to_string(), Fate::Letter("trap")),
+                _ if i % 37 == 5 => {
+                    let order = json!({"do": "retry-until", "attempt": 2, "outputs": [{}]});
+                    (order.to_string(), Fate::Output)
+                }
+                _ => (format!("message {i}"), Fate::Output),
+            };
+            work.add(message(format!("m-{i}"), payload), fate);
+        }
+        work
+    }
+
+    /// How many end so.
+    pub(crate) fn ending(&self, how: impl Fn(Fate) -> bool) -> usize {
+        self.fates.values().filter(|fate| how(**fate)).count()
+    }
+
+    /// Everything that is wrong: a message without its output or dead letter, one that has both, one that came twice,
+    /// and what nobody sent. Outputs are those of the plugin `p`.
+    pub(crate) fn wrong(&self, outputs: &[Item], letters: &[Item]) -> Vec<String> {
+        let mut seen: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        let mut wrong = Vec::new();
+        for item in outputs {
+            match item.id.strip_suffix("/p/0") {
+                Some(id) => seen.entry(id).or_default().0 += 1,
+                None => wrong.push(format!("an output with the id {}", item.id)),
+            }
+        }
+        for item in letters {
+            seen.entry(&item.id).or_default().1 += 1;
+            let cause = item.header("wharf-cause");
+            if let Some(Fate::Letter(wanted)) = self.fates.get(&item.id)
+                && cause != Some(wanted)
+            {
+                wrong.push(format!("{}: cause {cause:?}, not {wanted}", item.id));
+            }
+        }
+        for (id, fate) in &self.fates {
+            let wanted = match fate {
+                Fate::Nothing => (0, 0),
+                Fate::Output => (1, 0),
+                Fate::Letter(_) => (0, 1),
+            };
+            let found = seen.remove(id.as_str()).unwrap_or_default();
+            if found != wanted {
+                wrong.push(format!(
+                    "{id}: {found:?} outputs and dead letters, not {wanted:?}"
+                ));
+            }
+        }
+        wrong.extend(seen.keys().map(|id| format!("nobody published {id}")));
+        wrong
+    }
+
+    /// Nothing is wrong, and something is as soon as one output or dead letter is taken away or is there twice.
+    pub(crate) fn check(&self, outputs: &[Item], letters: &[Item]) {
+        let wrong = self.wrong(outputs, letters);
+        assert!(
+            wrong.is_empty(),
+            "{} are wrong: {:#?}",
+            wrong.len(),
+            &wrong[..wrong.len().min(20)]
+        );
+        for all in [outputs, letters] {
+            let Some((last, rest)) = all.split_last() else {
+                continue;
+            };
+            let is_output = std::ptr::eq(all, outputs);
+            let twice: Vec<Item> = all.iter().chain([last]).cloned().collect();
+            for damaged in [rest, &twice[..]] {
+                let wrong = if is_output {
+                    self.wrong(damaged, letters)
+                } else {
+                    self.wrong(outputs, damaged)
+                };
+                assert_eq!(wrong.len(), 1, "one wrong count is noticed: {wrong:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The real program, real components and real brokers: what is promised in the end, counted message by message.
+//!
+//! Nothing here looks into the host. Messages are published and read by clients of their own, and every test that
+//! counts is shown one wrong count at its end, which it must notice.
+
+mod bad_config;
+mod bad_messages;
+mod brokers;
+mod client;
+mod count;
+mod disk;
+mod kill;
+mod neighbours;
+mod seen;
+mod stopping;
+mod traps;
