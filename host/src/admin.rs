@@ -82,8 +82,13 @@ impl Drop for Servers {
     }
 }
 
-async fn bind(address: Option<SocketAddr>, what: &'static str) -> Result<Option<TcpListener>, Error> {
-    let Some(address) = address else { return Ok(None) };
+async fn bind(
+    address: Option<SocketAddr>,
+    what: &'static str,
+) -> Result<Option<TcpListener>, Error> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
     let listener = TcpListener::bind(address).await;
     listener.map(Some).map_err(|error| Error {
         address,

@@ -192,7 +192,9 @@ impl Dispatcher {
             host_window: Arc::clone(&self.host_window),
         };
         let run = committer.run(self.ends.clone());
-        parts.committers.push(tokio::spawn(guarded(Arc::clone(&route), run)));
+        parts
+            .committers
+            .push(tokio::spawn(guarded(Arc::clone(&route), run)));
         parts.intakes.push(tokio::spawn(intake::run(
             Arc::clone(&route),
             line.subscribed.source,

@@ -108,7 +108,8 @@ impl Host {
             Clock::system(),
             guests.handle().clone(),
         );
-        let subscriptions = lines::start(&config, &brokers, &catalog, &dispatcher, &metrics).await?;
+        let subscriptions =
+            lines::start(&config, &brokers, &catalog, &dispatcher, &metrics).await?;
         let observer = tokio::spawn(observe::run(
             brokers.clone(),
             subscriptions.clone(),

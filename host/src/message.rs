@@ -86,7 +86,8 @@ pub struct Message {
     pub expires_at_ms: Option<u64>,
     /// Charged handler runs so far, as kept at the broker. After an unclean crash it may be short, never long.
     pub attempts: u32,
-    /// The broker's own count of deliveries, this one included; 0 where it keeps none.
+    /// Deliveries, this one included, that ended without a settlement, as far as the broker tells them apart: a message
+    /// released for a retry or by a drain does not count, one whose host died does. 0 where the broker keeps no count.
     pub deliveries: u32,
     /// Set where the contract cannot hold the message; it is then dead-lettered without being run.
     pub unrepresentable: Option<Box<Unrepresentable>>,

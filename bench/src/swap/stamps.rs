@@ -24,7 +24,8 @@ impl Stamping {
 
     /// The longest time between two messages handled from `begin` to `end`, in milliseconds; forgets all stamps.
     pub(super) fn longest_gap(&self, begin: Instant, end: Instant) -> Option<f64> {
-        let stamps = std::mem::take(&mut *self.stamps.lock().unwrap_or_else(PoisonError::into_inner));
+        let stamps =
+            std::mem::take(&mut *self.stamps.lock().unwrap_or_else(PoisonError::into_inner));
         longest(stamps, begin, end)
     }
 }
@@ -41,7 +42,10 @@ impl Handler for Stamping {
         Box::pin(async move {
             let handled = self.plugin.handle(message, attempt).await;
             let now = Instant::now();
-            self.stamps.lock().unwrap_or_else(PoisonError::into_inner).push(now);
+            self.stamps
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(now);
             handled
         })
     }

@@ -24,10 +24,18 @@ pub(super) fn router(views: Views, token: Option<String>) -> Router {
 }
 
 /// With a token configured, every call must present it.
-async fn authorise(State(token): State<Arc<Option<String>>>, request: Request, next: Next) -> Response {
-    let Some(token) = &*token else { return next.run(request).await };
+async fn authorise(
+    State(token): State<Arc<Option<String>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(token) = &*token else {
+        return next.run(request).await;
+    };
     let given = request.headers().get(header::AUTHORIZATION);
-    let given = given.and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let given = given
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.strip_prefix("Bearer "));
     if given.is_some_and(|given| same(given.as_bytes(), token.as_bytes())) {
         next.run(request).await
     } else {
@@ -98,7 +106,11 @@ async fn resume(State(views): State<Views>, Path(which): Path<(String, String)>)
     act(&views, &which, Subscription::resume)
 }
 
-fn act(views: &Views, (plugin, name): &(String, String), action: impl Fn(&Subscription)) -> Response {
+fn act(
+    views: &Views,
+    (plugin, name): &(String, String),
+    action: impl Fn(&Subscription),
+) -> Response {
     let found = views
         .subscriptions
         .iter()
@@ -108,7 +120,11 @@ fn act(views: &Views, (plugin, name): &(String, String), action: impl Fn(&Subscr
             action(subscription);
             Json(show(subscription)).into_response()
         }
-        None => (StatusCode::NOT_FOUND, format!("no subscription {plugin}/{name}\n")).into_response(),
+        None => (
+            StatusCode::NOT_FOUND,
+            format!("no subscription {plugin}/{name}\n"),
+        )
+            .into_response(),
     }
 }
 

@@ -24,22 +24,32 @@ pub(super) fn router(views: Views) -> Router {
 }
 
 async fn metrics(State(views): State<Views>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, OPENMETRICS)], views.metrics.encode())
+    (
+        [(header::CONTENT_TYPE, OPENMETRICS)],
+        views.metrics.encode(),
+    )
 }
 
 /// 200 while everything that is asked for is there, 503 with the reasons otherwise.
 async fn readyz(State(views): State<Views>) -> impl IntoResponse {
     let waiting = waiting(&views);
     let ready = waiting.is_empty() || views.readiness == Readiness::Process;
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(json!({ "ready": ready, "waiting": waiting })))
 }
 
 fn waiting(views: &Views) -> Vec<Value> {
-    let brokers = views.brokers.iter().filter_map(|(name, broker)| match broker.health() {
-        Health::Ready => None,
-        Health::Waiting(reason) => Some(json!({ "broker": &**name, "reason": reason })),
-    });
+    let brokers = views
+        .brokers
+        .iter()
+        .filter_map(|(name, broker)| match broker.health() {
+            Health::Ready => None,
+            Health::Waiting(reason) => Some(json!({ "broker": &**name, "reason": reason })),
+        });
     let paused = views.subscriptions.iter().flat_map(|s| {
         s.paused().into_iter().filter_map(|why| match why {
             Pause::Destination(reason) => Some(json!({

@@ -263,8 +263,15 @@ fn payload(bytes: &[u8]) -> (&'static str, Value) {
         return ("payload_base64", json!(BASE64.encode(bytes)));
     };
     match serde_json::from_str::<Value>(text) {
-        Ok(value) if value.to_string() == text => ("payload", value),
-        _ => ("payload_text", json!(text)),
+        Ok(value) => {
+            let again = value.to_string();
+            if again == text {
+                ("payload", value)
+            } else {
+                ("payload_text", json!(text))
+            }
+        }
+        Err(_not_json) => ("payload_text", json!(text)),
     }
 }
 

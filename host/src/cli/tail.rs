@@ -100,10 +100,12 @@ async fn show(args: &Args, following: &mut dyn Following) -> Result<()> {
     } else {
         printer.all(&following.newest(args.newest).await?)?;
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         printer.all(&following.wait(BATCH).await?)?;
     }
-    Ok(())
 }
 
 /// Which field of an entry is the payload: as the subscriptions to that stream have it.

@@ -226,7 +226,9 @@ mod tests {
     #[test]
     fn a_run_that_began_before_the_breaker_opened_is_not_its_probe() {
         let (mut b, t) = (Breaker::new(SETTINGS), Instant::now());
-        let Permit::Run(old) = b.permit(t) else { panic!("closed") };
+        let Permit::Run(old) = b.permit(t) else {
+            panic!("closed")
+        };
         fail(&mut b, 3, t);
         let t = t + Duration::from_secs(60);
         assert!(runs(&mut b, t), "the probe");

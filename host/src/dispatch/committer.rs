@@ -124,7 +124,8 @@ impl Committer {
             None if pending.has_failed() => {}
             None => {
                 pending.recovered();
-                self.route.resume(|why| matches!(why, Pause::Destination(_)));
+                self.route
+                    .resume(|why| matches!(why, Pause::Destination(_)));
             }
         }
     }
@@ -134,7 +135,12 @@ impl Committer {
         (commit.publications.iter()).all(|p| self.settler.atomic_with(&p.destination))
     }
 
-    async fn commit_whole(&mut self, batch: Vec<Work>, pending: &mut Pending, failed: &mut Option<String>) {
+    async fn commit_whole(
+        &mut self,
+        batch: Vec<Work>,
+        pending: &mut Pending,
+        failed: &mut Option<String>,
+    ) {
         let commits: Vec<&Commit> = batch.iter().map(|w| &*w.commit).collect();
         let results = self.settler.commit(&commits).await;
         drop(commits);
@@ -143,10 +149,15 @@ impl Committer {
         for mut work in batch {
             match results.next().unwrap_or_else(silent) {
                 Committed::Done => {
-                    self.route.metrics.sent.inc_by(work.commit.publications.len() as u64);
+                    self.route
+                        .metrics
+                        .sent
+                        .inc_by(work.commit.publications.len() as u64);
                     self.finish(&work.commit, &mut done);
                 }
-                Committed::NotSettled(SettleError::Fenced(why)) => self.fenced(&work.commit, &why, &mut done),
+                Committed::NotSettled(SettleError::Fenced(why)) => {
+                    self.fenced(&work.commit, &why, &mut done)
+                }
                 Committed::NotSettled(SettleError::Unavailable(why)) => {
                     *failed = Some(why);
                     pending.hold(work, true);
@@ -160,7 +171,12 @@ impl Committer {
         self.give_back(&done);
     }
 
-    async fn publish_then_settle(&mut self, mut batch: Vec<Work>, pending: &mut Pending, failed: &mut Option<String>) {
+    async fn publish_then_settle(
+        &mut self,
+        mut batch: Vec<Work>,
+        pending: &mut Pending,
+        failed: &mut Option<String>,
+    ) {
         let results = publish::all(&self.publishers, &batch).await;
         let mut confirmed = Vec::with_capacity(batch.len());
         for (mut work, results) in batch.drain(..).zip(results) {
@@ -186,7 +202,12 @@ impl Committer {
     }
 
     /// Everything that was dropped undecided goes back to the broker.
-    async fn settle_dropped(&mut self, pending: &mut Pending, dropped: Vec<Dropped>, failed: &mut Option<String>) {
+    async fn settle_dropped(
+        &mut self,
+        pending: &mut Pending,
+        dropped: Vec<Dropped>,
+        failed: &mut Option<String>,
+    ) {
         let settles: Vec<Settle> = dropped.iter().map(|d| d.settle).collect();
         let mut results = self.settler.settle(&settles).await.into_iter();
         let mut done = Done::default();

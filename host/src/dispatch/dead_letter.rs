@@ -44,23 +44,23 @@ pub fn is_diagnosis(name: &str) -> bool {
 
 /// What a dead letter says beside the message.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+pub(super) struct Facts<'a> {
     /// The plugin.
-    pub plugin: &'a str,
+    pub(super) plugin: &'a str,
     /// Digest of the version that ran, or empty.
-    pub version: &'a str,
+    pub(super) version: &'a str,
     /// The word for it.
-    pub cause: Cause,
+    pub(super) cause: Cause,
     /// Charged attempts.
-    pub attempts: u32,
+    pub(super) attempts: u32,
     /// What is known.
-    pub diagnosis: &'a Diagnosis,
+    pub(super) diagnosis: &'a Diagnosis,
     /// Now, milliseconds since 1970-01-01 UTC.
-    pub now_ms: u64,
+    pub(super) now_ms: u64,
 }
 
 /// Writes the dead letter of `message`.
-pub fn write(
+pub(super) fn write(
     message: &Message,
     facts: Facts<'_>,
     redact: &Redact,
@@ -150,7 +150,7 @@ pub fn write(
 
 /// Takes the longest diagnostics out of a dead letter that was refused for its size. False when there was nothing
 /// left to take.
-pub fn cut_diagnostics(publication: &mut Publication) -> bool {
+pub(super) fn cut_diagnostics(publication: &mut Publication) -> bool {
     let before = publication.message.headers.len();
     publication.message.headers.retain(|h| {
         !matches!(

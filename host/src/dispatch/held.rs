@@ -12,7 +12,7 @@ use crate::dispatch::route::Job;
 
 /// One plugin's waiting room. Bounded by the windows of its subscriptions (`Used::held`).
 #[derive(Debug, Default)]
-pub struct Held {
+pub(super) struct Held {
     heap: Mutex<Heap>,
     /// Rung when something earlier than the task's present wait arrives, and on close.
     earlier: Notify,
@@ -53,7 +53,7 @@ impl Ord for Waiting {
 
 impl Held {
     /// Keeps a job until `due`. `charged` are its attempts so far.
-    pub fn keep(&self, job: Job, charged: u32, due: Instant) {
+    pub(super) fn keep(&self, job: Job, charged: u32, due: Instant) {
         job.route.window.hold();
         job.route.metrics.held.inc();
         {
@@ -81,7 +81,7 @@ impl Held {
     }
 
     /// Hands jobs back to their plugin's queue when they are due, until closed.
-    pub async fn run(&self) {
+    pub(super) async fn run(&self) {
         loop {
             let due = {
                 let heap = self.heap.lock();
@@ -121,7 +121,7 @@ impl Held {
     }
 
     /// Gives everything back to the brokers, with the attempts it was charged.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         let jobs = {
             let mut heap = self.heap.lock();
             heap.closed = true;

@@ -15,7 +15,7 @@ use crate::ports::{Room, Source};
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// Runs until `stop`. What was fetched is in hand or released by then.
-pub async fn run(
+pub(super) async fn run(
     route: Arc<Route>,
     mut source: Box<dyn Source>,
     host_window: Arc<Window>,

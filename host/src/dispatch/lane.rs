@@ -15,10 +15,10 @@ use crate::config::Order;
 use crate::message::Message;
 
 /// Virtual lanes per subscription. Far more than any sensible number of instances, few enough to forget about.
-pub const LANES: u32 = 1024;
+pub(super) const LANES: u32 = 1024;
 
 /// The lane of a message; `None` where it may run beside anything.
-pub fn lane_of(message: &Message, order: Order) -> Option<u32> {
+pub(super) fn lane_of(message: &Message, order: Order) -> Option<u32> {
     let mut hasher = DefaultHasher::new();
     match (order, &message.key) {
         (Order::None, _) | (Order::Key, None) => return None,
@@ -30,7 +30,7 @@ pub fn lane_of(message: &Message, order: Order) -> Option<u32> {
 
 /// What waits behind the running heads. `T` is a delivery in life.
 #[derive(Debug)]
-pub struct Lanes<T> {
+pub(super) struct Lanes<T> {
     /// Lanes with a message in hand. The queue holds those behind it; together they never exceed the window.
     busy: Mutex<State<T>>,
 }
@@ -46,7 +46,7 @@ struct State<T> {
 
 /// What to do with a message just read.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Admitted<T> {
+pub(super) enum Admitted<T> {
     /// It is the head of its lane: run it.
     Run(T),
     /// It waits behind another.
@@ -69,7 +69,7 @@ impl<T> Default for Lanes<T> {
 
 impl<T> Lanes<T> {
     /// Takes a message just read.
-    pub fn admit(&self, lane: u32, item: T) -> Admitted<T> {
+    pub(super) fn admit(&self, lane: u32, item: T) -> Admitted<T> {
         let mut state = self.busy.lock();
         if state.rewinding {
             return Admitted::Release(item);
@@ -87,7 +87,7 @@ impl<T> Lanes<T> {
     }
 
     /// The head of `lane` is decided. Answers the next one to run.
-    pub fn complete(&self, lane: u32) -> Option<T> {
+    pub(super) fn complete(&self, lane: u32) -> Option<T> {
         let mut state = self.busy.lock();
         let next = state.lanes.get_mut(&lane).and_then(VecDeque::pop_front);
         if next.is_none() {
@@ -97,20 +97,23 @@ impl<T> Lanes<T> {
     }
 
     /// The head of `lane` is decided, and what is behind it shall wait for [`go_on`](Self::go_on).
-    pub fn halt(&self, lane: u32) {
+    pub(super) fn halt(&self, lane: u32) {
         self.busy.lock().halted.push(lane);
     }
 
     /// Lets halted lanes go on. Answers the heads to run.
-    pub fn go_on(&self) -> Vec<T> {
+    pub(super) fn go_on(&self) -> Vec<T> {
         let halted = std::mem::take(&mut self.busy.lock().halted);
-        halted.into_iter().filter_map(|lane| self.complete(lane)).collect()
+        halted
+            .into_iter()
+            .filter_map(|lane| self.complete(lane))
+            .collect()
     }
 
     /// The head of `lane` goes back to the broker undecided. Answers everything that waits, in all lanes: the source
     /// will read from there again, so all of it must go back, unstarted.
     #[must_use = "what waited has to be released"]
-    pub fn rewind(&self, lane: u32) -> Vec<T> {
+    pub(super) fn rewind(&self, lane: u32) -> Vec<T> {
         let mut state = self.busy.lock();
         state.rewinding = true;
         let waiting = state.lanes.values_mut().flat_map(std::mem::take).collect();
@@ -119,18 +122,18 @@ impl<T> Lanes<T> {
     }
 
     /// Drops everything that waits, which releases it. For the end of a drain.
-    pub fn clear(&self) {
+    pub(super) fn clear(&self) {
         let waiting = std::mem::take(&mut self.busy.lock().lanes);
         drop(waiting);
     }
 
     /// Whether reading has to wait until nothing is in hand, see [`rewound`](Self::rewound).
-    pub fn rewinding(&self) -> bool {
+    pub(super) fn rewinding(&self) -> bool {
         self.busy.lock().rewinding
     }
 
     /// Nothing is in hand any more: what is read from now on is in order again.
-    pub fn rewound(&self) {
+    pub(super) fn rewound(&self) {
         self.busy.lock().rewinding = false;
     }
 }

@@ -9,7 +9,7 @@ use crate::dispatch::route::Job;
 
 /// A plugin's queue. Bounded by the windows of its subscriptions: every job in it has a place there.
 #[derive(Debug)]
-pub struct Ready {
+pub(super) struct Ready {
     queue: Mutex<Queue>,
     /// Rung once for each job that a waiting worker could take. A ring nobody waits for is stored once, and a worker
     /// looks at the queue before it waits, so none is missed.
@@ -25,7 +25,7 @@ struct Queue {
 
 impl Ready {
     /// For a plugin with that many workers.
-    pub fn new(workers: usize) -> Self {
+    pub(super) fn new(workers: usize) -> Self {
         Self {
             queue: Mutex::default(),
             bell: Notify::new(),
@@ -34,7 +34,7 @@ impl Ready {
     }
 
     /// Adds a job at the end. After [`close`](Self::close) it is dropped, which releases it.
-    pub fn push(&self, job: Job) {
+    pub(super) fn push(&self, job: Job) {
         {
             let mut queue = self.queue.lock();
             if queue.closed {
@@ -48,7 +48,7 @@ impl Ready {
     }
 
     /// Adds many with one lock.
-    pub fn extend(&self, jobs: Vec<Job>) {
+    pub(super) fn extend(&self, jobs: Vec<Job>) {
         let n = jobs.len();
         {
             let mut queue = self.queue.lock();
@@ -65,7 +65,7 @@ impl Ready {
     }
 
     /// The next job, or `None` once closed. Cancel-safe.
-    pub async fn pop(&self) -> Option<Job> {
+    pub(super) async fn pop(&self) -> Option<Job> {
         loop {
             {
                 let mut queue = self.queue.lock();
@@ -89,7 +89,7 @@ impl Ready {
     }
 
     /// Takes no more and releases what waits: [`pop`](Self::pop) answers `None` from now on.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         let jobs = {
             let mut queue = self.queue.lock();
             queue.closed = true;

@@ -17,13 +17,13 @@ use crate::telemetry::SubscriptionMetrics;
 
 /// A delivery on its way through dispatch.
 #[derive(Debug)]
-pub struct Job {
+pub(super) struct Job {
     /// The message and the right to settle it.
-    pub delivery: Delivery,
+    pub(super) delivery: Delivery,
     /// The lane it holds; `None` without an order promise.
-    pub lane: Option<u32>,
+    pub(super) lane: Option<u32>,
     /// Whose it is.
-    pub route: Arc<Route>,
+    pub(super) route: Arc<Route>,
 }
 
 /// A reason for a subscription to read nothing. Several can hold at once; it reads when none does.
@@ -46,39 +46,39 @@ impl Pause {
 }
 
 /// One subscription of one plugin.
-pub struct Route {
+pub(super) struct Route {
     /// Where it reads.
-    pub spec: SubscriptionSpec,
+    pub(super) spec: SubscriptionSpec,
     /// The broker it reads from.
-    pub broker: Arc<str>,
+    pub(super) broker: Arc<str>,
     /// Retry, order, capabilities.
-    pub policy: Policy,
+    pub(super) policy: Policy,
     /// Which messages share a lane.
-    pub order: Order,
+    pub(super) order: Order,
     /// Whether a lane goes on after a dead letter.
-    pub on_dead_letter: OnDeadLetter,
+    pub(super) on_dead_letter: OnDeadLetter,
     /// What must not appear in a dead letter's diagnostics.
-    pub redact: Redact,
+    pub(super) redact: Redact,
     /// Where its plugin may publish, by configured name.
-    pub destinations: HashMap<String, Arc<Destination>>,
+    pub(super) destinations: HashMap<String, Arc<Destination>>,
     /// Whether `reply` may be used.
-    pub replies: bool,
+    pub(super) replies: bool,
     /// Where its dead letters go.
-    pub dead_letters: Arc<Destination>,
+    pub(super) dead_letters: Arc<Destination>,
     /// Where its deliveries end.
-    pub inbox: Arc<Inbox>,
+    pub(super) inbox: Arc<Inbox>,
     /// What it may have in hand.
-    pub window: Window,
+    pub(super) window: Window,
     /// What waits behind running heads.
-    pub lanes: Lanes<Job>,
+    pub(super) lanes: Lanes<Job>,
     /// Where its messages queue for an instance: shared by all subscriptions of the plugin.
-    pub ready: Arc<Ready>,
+    pub(super) ready: Arc<Ready>,
     /// Counters.
-    pub metrics: Arc<SubscriptionMetrics>,
+    pub(super) metrics: Arc<SubscriptionMetrics>,
     /// Time of day.
-    pub clock: Clock,
+    pub(super) clock: Clock,
     /// Written by the committer (destination down), the workers (breaker) and commands; the intake waits on it.
-    pub pause: watch::Sender<Vec<Pause>>,
+    pub(super) pause: watch::Sender<Vec<Pause>>,
 }
 
 impl std::fmt::Debug for Route {

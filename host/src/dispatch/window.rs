@@ -14,7 +14,7 @@ use crate::ports::Room;
 
 /// A bound on messages and bytes in hand.
 #[derive(Debug)]
-pub struct Window {
+pub(super) struct Window {
     messages: usize,
     bytes: usize,
     used: Mutex<Used>,
@@ -24,25 +24,25 @@ pub struct Window {
 
 /// What is in hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Used {
+pub(super) struct Used {
     /// Messages that take a place.
-    pub messages: usize,
+    pub(super) messages: usize,
     /// Their bytes.
-    pub bytes: usize,
+    pub(super) bytes: usize,
     /// Messages that wait in the host for a retry: they have given their place back but are not settled.
-    pub held: usize,
+    pub(super) held: usize,
 }
 
 impl Used {
     /// Unsettled messages, with a place or without.
-    pub fn in_hand(&self) -> usize {
+    pub(super) fn in_hand(&self) -> usize {
         self.messages + self.held
     }
 }
 
 impl Window {
     /// At least one message and one byte.
-    pub fn new(messages: usize, bytes: usize) -> Self {
+    pub(super) fn new(messages: usize, bytes: usize) -> Self {
         Self {
             messages: messages.max(1),
             bytes: bytes.max(1),
@@ -53,7 +53,7 @@ impl Window {
 
     /// What may be fetched now, or `None` when full. Messages held for a retry may be as many again as the window:
     /// beyond that they count, or a retry storm would have no bound.
-    pub fn room(&self) -> Option<Room> {
+    pub(super) fn room(&self) -> Option<Room> {
         let used = *self.used.lock();
         let surplus = used.held.saturating_sub(self.messages);
         let messages = self.messages.saturating_sub(used.messages + surplus);
@@ -62,19 +62,19 @@ impl Window {
     }
 
     /// Waits until something is given back. The caller makes sure of its own room afterwards.
-    pub fn freed(&self) -> tokio::sync::futures::Notified<'_> {
+    pub(super) fn freed(&self) -> tokio::sync::futures::Notified<'_> {
         self.freed.notified()
     }
 
     /// Takes places for what was fetched.
-    pub fn take(&self, messages: usize, bytes: usize) {
+    pub(super) fn take(&self, messages: usize, bytes: usize) {
         let mut used = self.used.lock();
         used.messages += messages;
         used.bytes += bytes;
     }
 
     /// Gives places back for what was settled.
-    pub fn give(&self, messages: usize, bytes: usize) {
+    pub(super) fn give(&self, messages: usize, bytes: usize) {
         {
             let mut used = self.used.lock();
             used.messages = used.messages.saturating_sub(messages);
@@ -84,7 +84,7 @@ impl Window {
     }
 
     /// One message gives its place back but stays in hand.
-    pub fn hold(&self) {
+    pub(super) fn hold(&self) {
         {
             let mut used = self.used.lock();
             used.messages = used.messages.saturating_sub(1);
@@ -94,20 +94,20 @@ impl Window {
     }
 
     /// One held message takes its place again, whether or not there is room.
-    pub fn unhold(&self) {
+    pub(super) fn unhold(&self) {
         let mut used = self.used.lock();
         used.held = used.held.saturating_sub(1);
         used.messages += 1;
     }
 
     /// What is in hand now.
-    pub fn used(&self) -> Used {
+    pub(super) fn used(&self) -> Used {
         *self.used.lock()
     }
 }
 
 /// The room both windows leave.
-pub fn common_room(one: &Window, other: &Window) -> Option<Room> {
+pub(super) fn common_room(one: &Window, other: &Window) -> Option<Room> {
     let (a, b) = (one.room()?, other.room()?);
     Some(Room {
         messages: a.messages.min(b.messages),

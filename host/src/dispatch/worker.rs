@@ -24,22 +24,26 @@ use crate::handler::{AttemptInfo, FailureKind, Fault, FaultKind, Handled, Handle
 use crate::message::{Header, Message, Outgoing};
 
 /// What the workers of one plugin share.
-pub struct Crew {
+pub(super) struct Crew {
     /// The plugin.
-    pub handler: Arc<dyn Handler>,
+    pub(super) handler: Arc<dyn Handler>,
     /// Its queue.
-    pub ready: Arc<Ready>,
+    pub(super) ready: Arc<Ready>,
     /// Its waiting room.
-    pub held: Arc<Held>,
+    pub(super) held: Arc<Held>,
     /// Its breaker, if it has one.
-    pub breaker: Option<Mutex<Breaker>>,
+    pub(super) breaker: Option<Mutex<Breaker>>,
 }
 
 /// One worker: until the queue is closed.
-pub async fn run(crew: Arc<Crew>) {
+pub(super) async fn run(crew: Arc<Crew>) {
     while let Some(job) = crew.ready.pop().await {
         let (route, lane) = (Arc::clone(&job.route), job.lane);
-        if AssertUnwindSafe(process(&crew, job)).catch_unwind().await.is_err() {
+        if AssertUnwindSafe(process(&crew, job))
+            .catch_unwind()
+            .await
+            .is_err()
+        {
             recover(&route, lane);
         }
         // A worker with a full queue would never give its thread back otherwise.

@@ -30,7 +30,9 @@ pub(super) async fn start(
     // All lines are opened before the first one reads: one that cannot be opened stops the start.
     let mut plugins = Vec::new();
     for (name, plugin) in &config.plugins {
-        let Some(handler) = catalog.get(name) else { continue };
+        let Some(handler) = catalog.get(name) else {
+            continue;
+        };
         let mut lines = Vec::new();
         for (subscription, source) in &plugin.subscribe {
             let error = |reason: String| Error::Subscription {
@@ -38,7 +40,14 @@ pub(super) async fn start(
                 subscription: subscription.clone(),
                 reason,
             };
-            let line = Opening { brokers, metrics, name, plugin, subscription, source };
+            let line = Opening {
+                brokers,
+                metrics,
+                name,
+                plugin,
+                subscription,
+                source,
+            };
             lines.push(line.open().await.map_err(error)?);
         }
         let line = PluginLine {
@@ -84,8 +93,13 @@ impl Opening<'_> {
             replies: false,
             dead_letters,
             publishers,
-            window: (self.plugin.concurrency as usize, self.plugin.concurrency_bytes.as_usize()),
-            metrics: self.metrics.subscription(&self.labels(broker.as_ref(), &spec)),
+            window: (
+                self.plugin.concurrency as usize,
+                self.plugin.concurrency_bytes.as_usize(),
+            ),
+            metrics: self
+                .metrics
+                .subscription(&self.labels(broker.as_ref(), &spec)),
             spec,
             inbox,
             subscribed,
@@ -93,7 +107,9 @@ impl Opening<'_> {
     }
 
     fn broker(&self, name: &str) -> Result<&Arc<dyn Broker>, String> {
-        self.brokers.get(name).ok_or_else(|| format!("broker `{name}` is not configured"))
+        self.brokers
+            .get(name)
+            .ok_or_else(|| format!("broker `{name}` is not configured"))
     }
 
     fn spec(&self) -> SubscriptionSpec {

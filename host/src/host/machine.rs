@@ -17,7 +17,8 @@ pub fn cores() -> usize {
 /// The default guest budget in bytes: a share of the cgroup's limit, or of the machine's memory where there is none.
 pub fn guest_memory() -> u64 {
     let machine = machine_memory(Path::new("/proc/meminfo")).unwrap_or(1 << 30);
-    let limit = cgroup_limit(Path::new("/sys/fs/cgroup")).map_or(machine, |limit| limit.min(machine));
+    let limit =
+        cgroup_limit(Path::new("/sys/fs/cgroup")).map_or(machine, |limit| limit.min(machine));
     (limit as f64 * GUEST_SHARE) as u64
 }
 
@@ -25,7 +26,13 @@ pub fn guest_memory() -> u64 {
 fn cgroup_limit(root: &Path) -> Option<u64> {
     ["memory.max", "memory/memory.limit_in_bytes"]
         .iter()
-        .find_map(|file| std::fs::read_to_string(root.join(file)).ok()?.trim().parse().ok())
+        .find_map(|file| {
+            std::fs::read_to_string(root.join(file))
+                .ok()?
+                .trim()
+                .parse()
+                .ok()
+        })
 }
 
 fn machine_memory(meminfo: &Path) -> Option<u64> {

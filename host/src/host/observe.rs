@@ -21,12 +21,18 @@ pub(super) async fn run(brokers: Brokers, subscriptions: Vec<Subscription>, metr
             metrics.broker_ready(name, broker.system(), broker.health() == Health::Ready);
         }
         for subscription in &subscriptions {
-            let Some(broker) = brokers.get(subscription.broker()) else { continue };
+            let Some(broker) = brokers.get(subscription.broker()) else {
+                continue;
+            };
             match broker.lag(subscription.spec()).await {
                 Ok(lag) => {
                     let gauges = subscription.metrics();
-                    gauges.waiting.set(i64::try_from(lag.waiting).unwrap_or(i64::MAX));
-                    gauges.pending.set(i64::try_from(lag.pending).unwrap_or(i64::MAX));
+                    gauges
+                        .waiting
+                        .set(i64::try_from(lag.waiting).unwrap_or(i64::MAX));
+                    gauges
+                        .pending
+                        .set(i64::try_from(lag.pending).unwrap_or(i64::MAX));
                 }
                 Err(error) => {
                     tracing::debug!(subscription = %subscription.spec().name, %error, "no lag");

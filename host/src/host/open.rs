@@ -23,11 +23,21 @@ pub(super) async fn plugins(config: &Config, catalog: &Arc<Catalog>) -> Result<(
         async move {
             let _turn = turns.acquire().await;
             let added = catalog.add(settings).await;
-            added.map(|_handle| ()).map_err(|error| (name.clone(), error))
+            added
+                .map(|_handle| ())
+                .map_err(|error| (name.clone(), error))
         }
     });
-    let failed: Vec<_> = join_all(loads).await.into_iter().filter_map(Result::err).collect();
-    if failed.is_empty() { Ok(()) } else { Err(Error::Components(failed)) }
+    let failed: Vec<_> = join_all(loads)
+        .await
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Components(failed))
+    }
 }
 
 /// Opens every broker. One that is absent is no error: its sources wait for it.
@@ -51,7 +61,8 @@ async fn broker_of(name: &str, broker: &config::Broker) -> Result<Arc<dyn Broker
         }
         #[cfg(feature = "redis")]
         config::Broker::Redis(options) => {
-            let opened = RedisBroker::open(redis_options(name, options)).map_err(|e| refused(e.to_string()))?;
+            let opened = RedisBroker::open(redis_options(name, options))
+                .map_err(|e| refused(e.to_string()))?;
             Ok(Arc::new(opened))
         }
     }

@@ -6,7 +6,10 @@ use crate::plugin::EngineSettings;
 
 /// Threads that run guests.
 pub(super) fn workers(config: &Config) -> usize {
-    config.host.workers.map_or_else(machine::cores, |w| w as usize)
+    config
+        .host
+        .workers
+        .map_or_else(machine::cores, |w| w as usize)
 }
 
 /// What the engine is sized from.

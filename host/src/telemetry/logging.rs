@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
-use tracing_subscriber::util::TryInitError;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::util::TryInitError;
 
 use crate::config::{Log, LogFormat};
 
@@ -36,9 +36,17 @@ pub fn init(log: &Log) -> Result<(), Error> {
     let colours = terminal && std::env::var_os("NO_COLOR").is_none();
     let base = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if pretty {
-        base.with_ansi(colours).with_target(false).finish().try_init()?;
+        base.with_ansi(colours)
+            .with_target(false)
+            .finish()
+            .try_init()?;
     } else {
-        base.json().flatten_event(true).with_current_span(false).with_span_list(false).finish().try_init()?;
+        base.json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .finish()
+            .try_init()?;
     }
     Ok(())
 }

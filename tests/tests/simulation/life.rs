@@ -80,10 +80,15 @@ fn live(world: &Arc<Mutex<World>>, end: End) {
                 drain(world, &dispatcher, &subscription, limit).await;
             }
             End::Finish => {
-                if tokio::time::timeout(LONGEST, finished(world)).await.is_err() {
+                if tokio::time::timeout(LONGEST, finished(world))
+                    .await
+                    .is_err()
+                {
                     let in_hand = subscription.in_hand();
                     let paused = subscription.paused();
-                    world.lock().wrong(format!("stuck: not finished, {in_hand} in hand, pause {paused:?}"));
+                    world.lock().wrong(format!(
+                        "stuck: not finished, {in_hand} in hand, pause {paused:?}"
+                    ));
                 }
                 drain(world, &dispatcher, &subscription, LIMIT).await;
             }
@@ -109,7 +114,12 @@ async fn finished(world: &Arc<Mutex<World>>) {
 }
 
 /// 7: within its limit, and what it says is true.
-async fn drain(world: &Arc<Mutex<World>>, dispatcher: &Dispatcher, subscription: &Subscription, limit: Duration) {
+async fn drain(
+    world: &Arc<Mutex<World>>,
+    dispatcher: &Dispatcher,
+    subscription: &Subscription,
+    limit: Duration,
+) {
     let began = Instant::now();
     let idle = {
         let mut world = world.lock();
@@ -129,11 +139,15 @@ async fn drain(world: &Arc<Mutex<World>>, dispatcher: &Dispatcher, subscription:
         world.wrong(format!("the drain took {took:?} of {limit:?}"));
     }
     if owned > drained.unsettled {
-        world.wrong(format!("the drain says {drained:?}, but {owned} are not settled"));
+        world.wrong(format!(
+            "the drain says {drained:?}, but {owned} are not settled"
+        ));
     }
     let uncertain = world.setup.ambiguous || world.setup.slow || world.setup.fences;
     if owned < drained.unsettled && !uncertain {
-        world.wrong(format!("the drain says {drained:?}, but only {owned} are not settled"));
+        world.wrong(format!(
+            "the drain says {drained:?}, but only {owned} are not settled"
+        ));
     }
     if calm && !drained.clean() {
         world.wrong(format!("a drain without faults ended with {drained:?}"));
@@ -148,7 +162,10 @@ async fn drain(world: &Arc<Mutex<World>>, dispatcher: &Dispatcher, subscription:
     let in_hand = subscription.in_hand();
     // What was read and never handed over has no place but is unsettled all the same.
     if in_hand > drained.unsettled {
-        world.wrong(format!("window: {in_hand} places are taken after a drain that left {}", drained.unsettled));
+        world.wrong(format!(
+            "window: {in_hand} places are taken after a drain that left {}",
+            drained.unsettled
+        ));
     }
 }
 
@@ -200,7 +217,11 @@ fn policy(setup: &Setup) -> Policy {
         ordered: setup.ordered(),
         capabilities: Capabilities {
             redelivers: true,
-            orders: if setup.ordered() { Ordering::Source } else { Ordering::None },
+            orders: if setup.ordered() {
+                Ordering::Source
+            } else {
+                Ordering::None
+            },
             delays: setup.delays,
             counts_deliveries: true,
             keeps_attempts: true,
@@ -236,7 +257,9 @@ fn line(world: &Arc<Mutex<World>>, setup: &Setup) -> Line {
         order: setup.order,
         on_dead_letter: OnDeadLetter::Continue,
         redact: Redact::default(),
-        destinations: HashMap::from(destinations.map(|(name, at)| (name.to_owned(), destination(name, at)))),
+        destinations: HashMap::from(
+            destinations.map(|(name, at)| (name.to_owned(), destination(name, at))),
+        ),
         replies: false,
         dead_letters: destination("dlq", "home"),
         publishers: HashMap::from(publishers),

@@ -41,7 +41,9 @@ fn watch(current: &'static AtomicU64) {
             if seed != last.0 {
                 last = (seed, std::time::Instant::now());
             } else if last.1.elapsed() > SPINS {
-                eprintln!("seed {seed}: spins: {SPINS:?} passed and simulated time does not advance (WHARF_SIM_SEED={seed})");
+                eprintln!(
+                    "seed {seed}: spins: {SPINS:?} passed and simulated time does not advance (WHARF_SIM_SEED={seed})"
+                );
                 std::process::exit(1);
             }
         }
@@ -82,7 +84,10 @@ fn every_seed_keeps_every_promise() {
             for line in ended.story.iter().rev().take(40).rev() {
                 println!("{line}");
             }
-            panic!("seed {seed} (WHARF_SIM_SEED={seed}), {:?}:\n  {all}", ended.setup);
+            panic!(
+                "seed {seed} (WHARF_SIM_SEED={seed}), {:?}:\n  {all}",
+                ended.setup
+            );
         }
         seen.add(&ended.seen);
     }

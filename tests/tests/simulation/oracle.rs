@@ -52,7 +52,10 @@ impl Seen {
             self.unclean_drains,
             self.aborted,
         ];
-        assert!(all.iter().all(|n| *n > 0), "something never happened: {self:?}");
+        assert!(
+            all.iter().all(|n| *n > 0),
+            "something never happened: {self:?}"
+        );
     }
 }
 
@@ -86,7 +89,8 @@ impl World {
         let now = self.now();
         let life = self.life;
         if self.wrong.len() < 10 {
-            self.wrong.push(format!("at {now:?} in life {life}: {what}"));
+            self.wrong
+                .push(format!("at {now:?} in life {life}: {what}"));
         }
     }
 
@@ -101,7 +105,9 @@ impl World {
             self.wrong(format!("spins: {n} calls within a second, the last a {what}, for {runs} runs and {delivered} deliveries"));
         }
         if delivered > runs + 3 * window + 5 {
-            self.wrong(format!("walks through the backlog: {delivered} deliveries for {runs} runs within a second"));
+            self.wrong(format!(
+                "walks through the backlog: {delivered} deliveries for {runs} runs within a second"
+            ));
         }
     }
 
@@ -112,7 +118,9 @@ impl World {
         let most = if in_host { 2 * window } else { window };
         let owned = self.owned();
         if owned > most || room.messages > window.min(self.setup.prefetch) {
-            self.wrong(format!("window: {owned} in hand with {room:?} asked for, at most {most}"));
+            self.wrong(format!(
+                "window: {owned} in hand with {room:?} asked for, at most {most}"
+            ));
         }
     }
 
@@ -128,7 +136,10 @@ impl World {
             self.wrong(format!("m{index} runs twice at once"));
         }
         if info.attempt > charged + 1 || (!loose && info.attempt != charged + 1) {
-            self.wrong(format!("m{index} is told attempt {} after {charged} charged runs", info.attempt));
+            self.wrong(format!(
+                "m{index} is told attempt {} after {charged} charged runs",
+                info.attempt
+            ));
         }
         if info.attempt > info.max_attempts || (!loose && charged > self.setup.max_retries) {
             self.wrong(format!("m{index} runs again after {charged} charged runs"));
@@ -160,7 +171,9 @@ impl World {
             let entry = &self.entries[before];
             let decided = entry.place == Place::Accepted || entry.decided_in == Some(self.life);
             if entry.running || !decided {
-                self.wrong(format!("order: m{index} runs while m{before} of its key is not decided"));
+                self.wrong(format!(
+                    "order: m{index} runs while m{before} of its key is not decided"
+                ));
             }
         }
     }
@@ -249,14 +262,20 @@ impl World {
                 self.wrong(format!("{id} repeats with other content"));
             }
             Some(_) if !self.entries[index].may_repeat => {
-                self.wrong(format!("{id} is published twice to {address}, and nothing failed"));
+                self.wrong(format!(
+                    "{id} is published twice to {address}, and nothing failed"
+                ));
             }
             Some(_) => {}
             None if address != "dlq" => {
                 let key = self.order_key(index);
-                let overtaken = newer.iter().any(|(m, _)| *m == index || (key.is_some() && self.order_key(*m) == key));
+                let overtaken = newer
+                    .iter()
+                    .any(|(m, _)| *m == index || (key.is_some() && self.order_key(*m) == key));
                 if key.is_some() && overtaken {
-                    self.wrong(format!("order: {id} comes after a newer one of its key in {address}"));
+                    self.wrong(format!(
+                        "order: {id} comes after a newer one of its key in {address}"
+                    ));
                 }
             }
             None => {}
@@ -266,15 +285,23 @@ impl World {
     fn check_letter(&mut self, index: usize, publication: &Publication) {
         self.seen.dead += 1;
         let header = |name: &str| {
-            let found = publication.message.headers.iter().find(|h| &*h.name == name);
-            found.map_or(String::new(), |h| String::from_utf8_lossy(&h.value).into_owned())
+            let found = publication
+                .message
+                .headers
+                .iter()
+                .find(|h| &*h.name == name);
+            found.map_or(String::new(), |h| {
+                String::from_utf8_lossy(&h.value).into_owned()
+            })
         };
         let (cause, attempts) = (header("wharf-cause"), header("wharf-attempts"));
         let attempts: u32 = attempts.parse().unwrap_or(u32::MAX);
         let entry = &self.entries[index];
         let (charged, loose, strikes) = (entry.charged, entry.loose, entry.strikes);
         if attempts > charged || (!loose && attempts != charged) {
-            self.wrong(format!("the dead letter of m{index} counts {attempts} attempts of {charged}"));
+            self.wrong(format!(
+                "the dead letter of m{index} counts {attempts} attempts of {charged}"
+            ));
         }
         let fits = match cause.as_str() {
             "exhausted" | "trap" => attempts > self.setup.max_retries,
@@ -284,7 +311,9 @@ impl World {
             _ => false,
         };
         if !fits {
-            self.wrong(format!("the dead letter of m{index} says {cause} after {attempts} attempts"));
+            self.wrong(format!(
+                "the dead letter of m{index} says {cause} after {attempts} attempts"
+            ));
         }
     }
 
@@ -315,10 +344,13 @@ impl World {
         }
         if let Some(key) = self.order_key(index) {
             let open = |before: &usize| {
-                self.order_key(*before) == Some(key) && self.entries[*before].place != Place::Accepted
+                self.order_key(*before) == Some(key)
+                    && self.entries[*before].place != Place::Accepted
             };
             if let Some(before) = (0..index).find(open) {
-                self.wrong(format!("order: m{index} is accepted before m{before} of its key"));
+                self.wrong(format!(
+                    "order: m{index} is accepted before m{before} of its key"
+                ));
             }
         }
     }
@@ -330,7 +362,9 @@ impl World {
         // A drain discards what was decided but could not be published, and charges nothing for it.
         let discarded = self.draining.is_some() && attempts + 1 == charged;
         if attempts > charged || (!loose && attempts != charged && !done && !discarded) {
-            self.wrong(format!("m{index} is released with {attempts} attempts of {charged}"));
+            self.wrong(format!(
+                "m{index} is released with {attempts} attempts of {charged}"
+            ));
         }
         if self.draining.is_none() && (self.setup.ordered() || !self.setup.delays) {
             self.wrong(format!("m{index} is released out of its turn"));
@@ -348,7 +382,12 @@ impl World {
 }
 
 fn record(publication: &Publication) -> Record {
-    let id = publication.message.id.as_deref().unwrap_or_default().to_owned();
+    let id = publication
+        .message
+        .id
+        .as_deref()
+        .unwrap_or_default()
+        .to_owned();
     let mut parts = id.split('/');
     let message = index_of(parts.next().unwrap_or_default());
     let output = parts.nth(1).map_or(0, |n| n.parse().unwrap());

@@ -125,6 +125,8 @@ fn next_due_of(ledger: &Ledger, group: i64) -> rusqlite::Result<Option<i64>> {
 struct Ready {
     seq: i64,
     deliveries: i64,
+    /// Deliveries that ended in a release.
+    released: i64,
     attempts: u32,
 }
 
@@ -141,7 +143,7 @@ impl Net {
         self.room.messages == 0 || self.room.bytes == 0
     }
 
-    fn keep(&mut self, stored: StoredMessage, deliveries: i64, attempts: u32) {
+    fn keep(&mut self, stored: StoredMessage, deliveries: i64, released: i64, attempts: u32) {
         self.room.messages -= 1;
         self.room.bytes = self.room.bytes.saturating_sub(stored.size());
         self.caught.push(Fetched {
@@ -154,7 +156,8 @@ impl Net {
             leg: self.leg,
             stored,
             attempts,
-            deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
+            // Released ones do not count: only those without an outcome may be what stops hosts.
+            deliveries: u32::try_from(deliveries - released).unwrap_or(u32::MAX),
         });
     }
 
@@ -197,12 +200,12 @@ impl Net {
     ) -> rusqlite::Result<Vec<Ready>> {
         let mut sql = if self.ordered {
             ledger.sql(
-                "SELECT seq, deliveries, attempts FROM pending
+                "SELECT seq, deliveries, attempts, released FROM pending
                  WHERE grp = ?1 AND state = 2 AND seq < ?3 ORDER BY seq LIMIT ?2",
             )?
         } else {
             ledger.sql(
-                "SELECT seq, deliveries, attempts FROM pending
+                "SELECT seq, deliveries, attempts, released FROM pending
                  WHERE grp = ?1 AND state = 2 AND seq < ?3 ORDER BY priority DESC, seq LIMIT ?2",
             )?
         };
@@ -212,6 +215,7 @@ impl Net {
                 seq: row.get(0)?,
                 deliveries: row.get(1)?,
                 attempts: row.get(2)?,
+                released: row.get(3)?,
             })
         })?
         .collect()
@@ -242,7 +246,7 @@ impl Net {
         ledger
             .sql("UPDATE pending SET state = 0, deliveries = ?3 WHERE grp = ?1 AND seq = ?2")?
             .execute([group, ready.seq, deliveries])?;
-        self.keep(stored, deliveries, ready.attempts);
+        self.keep(stored, deliveries, ready.released, ready.attempts);
         Ok(())
     }
 
@@ -276,7 +280,7 @@ impl Net {
                     )?
                     .execute(params![group, seq, stored.priority.unwrap_or(0)])?;
                 cursor = seq;
-                self.keep(stored, 1, 0);
+                self.keep(stored, 1, 0, 0);
             }
             if exhausted {
                 cursor = last_seq;

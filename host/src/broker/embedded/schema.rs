@@ -70,6 +70,8 @@ CREATE TABLE pending (
     state INTEGER NOT NULL,
     due_ms INTEGER,
     deliveries INTEGER NOT NULL,
+    -- How many of them ended in a release: those say nothing of a message that stops hosts.
+    released INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL,
     priority INTEGER NOT NULL,
     PRIMARY KEY (grp, seq)

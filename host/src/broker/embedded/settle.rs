@@ -104,7 +104,7 @@ fn settle(
             let state = if due.is_some() { DELAYED } else { READY };
             let changed = ledger
                 .sql(
-                    "UPDATE pending SET state = ?4, due_ms = ?5, attempts = ?6
+                    "UPDATE pending SET state = ?4, due_ms = ?5, attempts = ?6, released = released + 1
                      WHERE grp = ?1 AND seq = ?2 AND state = 0 AND (deliveries & 8388607) = ?3",
                 )?
                 .execute(params![

@@ -53,10 +53,16 @@ pub(super) fn main(args: Args) -> Result<()> {
 async fn show(args: &Args, target: &Target, client: &Client) -> Result<()> {
     let mut out = Out::new();
     let mut shown = 0;
-    let limit = Some(args.limit);
+    let mut more = false;
+    // One more than is shown, to know whether there are more.
+    let limit = Some(args.limit.saturating_add(1));
     let mut scan = Scan::new(client.letters(), target, &args.selection, limit).await?;
     while let Some(records) = scan.next().await? {
         for record in &records {
+            if shown == args.limit {
+                more = true;
+                break;
+            }
             shown += 1;
             if args.json {
                 out.json(&document(target, record))?;
@@ -67,7 +73,7 @@ async fn show(args: &Args, target: &Target, client: &Client) -> Result<()> {
     }
     if shown == 0 && !args.json {
         say_note(&format!("{} has no such dead letters", target.name()));
-    } else if shown == args.limit && scan.left() > 0 && !args.json {
+    } else if more && !args.json {
         say_note(&format!(
             "the first {shown} are shown; see more with `--limit`"
         ));

@@ -74,9 +74,15 @@ impl Pending {
         for entry in entries {
             match entry {
                 Entry::Commit(commit) => {
-                    let follows = commit.lane.is_some_and(|lane| self.let_go_lanes.contains(&lane));
+                    let follows = commit
+                        .lane
+                        .is_some_and(|lane| self.let_go_lanes.contains(&lane));
                     let work = Work::new(commit);
-                    if follows { self.release(work) } else { self.work.push(work) }
+                    if follows {
+                        self.release(work)
+                    } else {
+                        self.work.push(work)
+                    }
                 }
                 Entry::Dropped(parcel) => self.dropped.push(Dropped {
                     settle: Settle::dropped(&parcel),
@@ -90,7 +96,11 @@ impl Pending {
 
     /// What may be tried now, in order, whole commits and others apart; at most one commit of each lane, and none
     /// behind one that is held.
-    pub(super) fn take_due(&mut self, now: Instant, whole: impl Fn(&Commit) -> bool) -> (Vec<Work>, Vec<Work>) {
+    pub(super) fn take_due(
+        &mut self,
+        now: Instant,
+        whole: impl Fn(&Commit) -> bool,
+    ) -> (Vec<Work>, Vec<Work>) {
         let retry_at = self.backoff.map(|(_, at)| at);
         let (mut together, mut apart) = (Vec::new(), Vec::new());
         let mut lanes = HashSet::new();
@@ -113,7 +123,10 @@ impl Pending {
     /// Takes what was dropped and is due.
     pub(super) fn take_dropped(&mut self, now: Instant) -> Vec<Dropped> {
         let waiting = self.backoff.is_some_and(|(_, at)| now < at);
-        let (wait, due) = self.dropped.drain(..).partition(|d: &Dropped| d.failed && waiting);
+        let (wait, due) = self
+            .dropped
+            .drain(..)
+            .partition(|d: &Dropped| d.failed && waiting);
         self.dropped = wait;
         due
     }
@@ -126,7 +139,8 @@ impl Pending {
             return self.release(work);
         }
         let lane = work.commit.lane;
-        let behind = lane.and_then(|_| self.work.iter().position(|other| other.commit.lane == lane));
+        let behind =
+            lane.and_then(|_| self.work.iter().position(|other| other.commit.lane == lane));
         match behind {
             Some(at) => self.work.insert(at, work),
             None => self.work.push(work),
@@ -163,17 +177,26 @@ impl Pending {
     pub(super) fn next_try(&self) -> Option<Instant> {
         let retry_at = self.backoff.map(|(_, at)| at);
         let mut lanes = HashSet::new();
-        let heads = (self.work.iter()).filter(|w| w.commit.lane.is_none_or(|lane| lanes.insert(lane)));
+        let heads =
+            (self.work.iter()).filter(|w| w.commit.lane.is_none_or(|lane| lanes.insert(lane)));
         let work = heads.map(|w| w.due(retry_at));
-        let dropped = self.dropped.iter().map(|d| if d.failed { retry_at } else { None });
-        work.chain(dropped).map(|due| due.unwrap_or_else(Instant::now)).min()
+        let dropped = self
+            .dropped
+            .iter()
+            .map(|d| if d.failed { retry_at } else { None });
+        work.chain(dropped)
+            .map(|due| due.unwrap_or_else(Instant::now))
+            .min()
     }
 
     /// From now on, what cannot be published is released instead of held: the host is stopping.
     pub(super) fn let_go(&mut self) {
         self.letting_go = true;
         for work in std::mem::take(&mut self.work) {
-            let follows = work.commit.lane.is_some_and(|lane| self.let_go_lanes.contains(&lane));
+            let follows = work
+                .commit
+                .lane
+                .is_some_and(|lane| self.let_go_lanes.contains(&lane));
             if work.failed || work.stuck_until.is_some() || follows {
                 self.release(work);
             } else {

@@ -33,7 +33,13 @@ fn due(pending: &mut Pending, now: Instant) -> Vec<Work> {
 #[test]
 fn one_commit_of_a_lane_at_a_time_in_order() {
     let (mut p, t) = (Pending::default(), Instant::now());
-    p.add(vec![entry(1, Some(7)), entry(2, Some(7)), entry(3, Some(8)), entry(4, None), entry(5, Some(7))]);
+    p.add(vec![
+        entry(1, Some(7)),
+        entry(2, Some(7)),
+        entry(3, Some(8)),
+        entry(4, None),
+        entry(5, Some(7)),
+    ]);
     let first = due(&mut p, t);
     assert_eq!(ids(&first), [1, 3, 4]);
     // 1 fails: it keeps its place before 2 and 5.
@@ -65,7 +71,11 @@ fn back_off_grows_once_per_wait_and_ends_with_recovery() {
     let (mut p, t) = (Pending::default(), Instant::now());
     p.back_off(t);
     p.back_off(t);
-    assert_eq!(p.backoff, Some((BACKOFF.0, t + BACKOFF.0)), "the same outage");
+    assert_eq!(
+        p.backoff,
+        Some((BACKOFF.0, t + BACKOFF.0)),
+        "the same outage"
+    );
     let later = t + BACKOFF.0;
     p.back_off(later);
     assert_eq!(p.backoff.map(|b| b.0), Some(BACKOFF.0 * 2));
@@ -96,13 +106,21 @@ fn letting_go_releases_what_cannot_be_published() {
     p.hold(both.remove(0), true);
     p.let_go();
     assert_eq!(p.take_dropped(t).len(), 1, "released");
-    assert_eq!(p.work.len(), 1, "its outputs are confirmed: still to be settled");
+    assert_eq!(
+        p.work.len(),
+        1,
+        "its outputs are confirmed: still to be settled"
+    );
 }
 
 #[test]
 fn letting_go_of_a_message_lets_go_of_all_behind_it_in_its_lane() {
     let (mut p, t) = (Pending::default(), Instant::now());
-    p.add(vec![entry(1, Some(7)), entry(2, Some(7)), entry(3, Some(8))]);
+    p.add(vec![
+        entry(1, Some(7)),
+        entry(2, Some(7)),
+        entry(3, Some(8)),
+    ]);
     let mut first = due(&mut p, t);
     p.hold(first.remove(0), true);
     p.let_go();

@@ -14,7 +14,10 @@ use super::pending::Work;
 pub(super) type Published = Vec<Result<(), PublishError>>;
 
 /// Answers one entry per commit of `batch`, each with one result per publication.
-pub(super) async fn all(publishers: &HashMap<Arc<str>, Arc<dyn Publisher>>, batch: &[Work]) -> Vec<Published> {
+pub(super) async fn all(
+    publishers: &HashMap<Arc<str>, Arc<dyn Publisher>>,
+    batch: &[Work],
+) -> Vec<Published> {
     // In a fixed order, so that a simulated run can be played again.
     let mut by_broker: BTreeMap<Arc<str>, Vec<(usize, usize)>> = BTreeMap::new();
     for (w, work) in batch.iter().enumerate() {

@@ -44,8 +44,13 @@ impl Committer {
         let last_resort = matches!(error, PublishError::Message(_));
         let wait = self.refused(work, at, error, failed);
         if !last_resort {
-            let mut confirmed = results.iter().enumerate().map(|(i, e)| e.is_none() && i != at);
-            work.commit.publications.retain(|_| !confirmed.next().unwrap_or(false));
+            let mut confirmed = results
+                .iter()
+                .enumerate()
+                .map(|(i, e)| e.is_none() && i != at);
+            work.commit
+                .publications
+                .retain(|_| !confirmed.next().unwrap_or(false));
         }
         Some(wait)
     }
