@@ -19,7 +19,9 @@ impl Mount {
     /// `None` where this process may not mount.
     fn new(path: PathBuf, size: &str) -> Option<Self> {
         std::fs::create_dir(&path).expect("a folder");
-        mount(&path, &format!("size={size}")).then_some(Self(path))
+        let mounted = mount(&path, &format!("size={size}"));
+        // Not `then_some`: one that is made and dropped would unmount.
+        mounted.then(|| Self(path))
     }
 
     fn grow(&self, size: &str) {
