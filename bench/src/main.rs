@@ -8,6 +8,8 @@ mod dispatch;
 mod guest_host;
 mod hosts;
 mod latency;
+// Shared with the guest, where it is public.
+#[allow(unreachable_pub)]
 #[path = "../../tests/guests/json-echo/src/logic.rs"]
 mod logic;
 mod machine;

@@ -25,6 +25,9 @@ pub(crate) struct RedisStage {
     run: u32,
 }
 
+/// An entry as XRANGE answers it: its id, and its fields with their values.
+type Entry = (String, Vec<(Vec<u8>, Vec<u8>)>);
+
 impl RedisStage {
     /// A server with so many messages in `in`.
     pub(crate) async fn filled(messages: u64) -> anyhow::Result<Self> {
@@ -135,8 +138,7 @@ impl Stage for RedisStage {
         loop {
             let mut range = redis::cmd("XRANGE");
             range.arg("out").arg(&from).arg("+").arg("COUNT").arg(CHUNK);
-            let entries: Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)> =
-                range.query_async(&mut self.connection).await?;
+            let entries: Vec<Entry> = range.query_async(&mut self.connection).await?;
             let Some((last, _)) = entries.last() else {
                 break;
             };

@@ -122,6 +122,8 @@ impl Host {
         self.settler.commit(&refs).await
     }
 
+    // The inbox hands commits over boxed; unpacking them here would copy for nothing.
+    #[allow(clippy::vec_box)]
     fn commits(&self) -> Vec<Box<Commit>> {
         let mut entries = Vec::new();
         self.inbox.try_take(&mut entries);

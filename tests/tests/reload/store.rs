@@ -70,7 +70,7 @@ fn a_folder_others_can_write_to_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let open = || CodeStore::open(folder.path(), Compiler::InProcess);
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("changed");
-    let error = open().err().expect("refused");
+    let error = open().expect_err("refused");
     assert!(matches!(error, Error::Store { .. }));
     assert!(error.to_string().contains("chmod 700"), "{error}");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("changed");
