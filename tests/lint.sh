@@ -23,4 +23,4 @@ else
 fi
 
 step "documentation"
-RUSTDOCFLAGS='-D warnings' cargo doc --workspace --locked --no-deps --quiet
+RUSTDOCFLAGS='-D warnings' cargo doc --workspace --locked --no-deps --document-private-items --quiet

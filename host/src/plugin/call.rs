@@ -1,7 +1,7 @@
 //! Runs a guest's future under its deadline and its turn.
 //!
 //! A call that is done at its first poll, as nearly all are, pays two looks at the clock. One that ticks goes through
-//! [`on_tick`]; one that blocks in a host call gets a timer then, and not before.
+//! `on_tick`; one that blocks in a host call gets a timer then, and not before.
 
 use std::future::Future;
 use std::pin::pin;
