@@ -165,7 +165,7 @@ impl Catalog {
             Ok(Swapped::Unchanged(_)) => {}
             Err(error) => {
                 metrics.swaps_refused.inc();
-                tracing::error!(plugin = name, path = %path.display(), %error, "version refused, nothing changed");
+                tracing::error!(plugin = name, path = %path.display(), %error, "version refused: the one in use, if any, stays");
             }
         }
         result

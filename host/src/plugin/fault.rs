@@ -52,11 +52,19 @@ fn classify(error: &wasmtime::Error, deadline_ms: u128, stderr: &[String]) -> (F
         // The guest had returned: what it returned could not be taken over.
         None => (
             FaultKind::BadOutput,
-            format!(
-                "the handler's answer cannot be read: {}",
-                error.root_cause()
-            ),
+            unreadable(&error.root_cause().to_string()),
         ),
+    }
+}
+
+/// Why an answer was not taken over. The bound on what is read of it stands a little above `limits.output`, and the
+/// engine has no typed error for it.
+fn unreadable(cause: &str) -> String {
+    if cause.contains("fuel allocated for hostcalls") {
+        "the handler's answer cannot be read: it is far larger than `limits.output` allows"
+            .to_owned()
+    } else {
+        format!("the handler's answer cannot be read: {cause}")
     }
 }
 

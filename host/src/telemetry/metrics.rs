@@ -174,7 +174,10 @@ impl Metrics {
                 "wharf_guest_log_lines_dropped",
                 "Guest log lines beyond the bound"
             ),
-            swaps: family!("wharf_swaps", "Reloads by result"),
+            swaps: family!(
+                "wharf_swaps",
+                "Versions taken up (the first one at start included) or refused"
+            ),
             ready: family!("wharf_broker_ready", "1 while the broker is connected"),
             duration,
             cpu,

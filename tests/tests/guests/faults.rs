@@ -114,7 +114,7 @@ fn rows() -> Vec<Row> {
         row(
             accept(json!({"size": 30 << 20})),
             BadOutput,
-            "cannot be read",
+            "larger than `limits.output`",
         ),
         row(
             accept(json!({"destination": "elsewhere"})),
