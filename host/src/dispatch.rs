@@ -23,6 +23,7 @@ mod drain;
 mod held;
 mod intake;
 mod lane;
+mod outputs;
 mod ready;
 pub mod retry;
 mod route;

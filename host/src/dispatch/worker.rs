@@ -7,21 +7,20 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytestring::ByteString;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::commit::{Commit, Destination, Publication, Settlement};
+use crate::commit::{Cause, Commit, Publication, Settlement};
 use crate::config::OnDeadLetter;
 use crate::dispatch::attempt::{self, Diagnosis, Step, Wait};
 use crate::dispatch::breaker::{Breaker, Permit, Sample, Ticket};
 use crate::dispatch::dead_letter;
 use crate::dispatch::held::Held;
+use crate::dispatch::outputs;
 use crate::dispatch::ready::Ready;
 use crate::dispatch::route::{Job, Pause, Route};
 use crate::handler::{AttemptInfo, FailureKind, Fault, FaultKind, Handled, Handler, Outcome};
-use crate::message::{Header, Message, Outgoing};
 
 /// What the workers of one plugin share.
 pub(super) struct Crew {
@@ -171,15 +170,17 @@ fn error_type(handled: &Handled) -> &'static str {
 /// Does what was decided: commits, or keeps the message for later. The lane goes on once its head is committed.
 fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>) {
     match step {
-        Step::Accept(outputs) => match address(&job.route, job.delivery.message(), outputs) {
-            Ok(publications) => commit(job, publications, Settlement::Accept, None, version),
-            Err(fault) => {
-                let attempts = job.delivery.message().attempts;
-                let policy = job.route.policy;
-                let step = attempt::decide(Err(fault), attempts, &policy, 0.5);
-                carry_out(crew, job, step, version);
+        Step::Accept(returned) => {
+            match outputs::address(&job.route, job.delivery.message(), returned) {
+                Ok(publications) => commit(job, publications, Settlement::Accept, None, version),
+                Err(fault) => {
+                    let attempts = job.delivery.message().attempts;
+                    let policy = job.route.policy;
+                    let step = attempt::decide(Err(fault), attempts, &policy, 0.5);
+                    carry_out(crew, job, step, version);
+                }
             }
-        },
+        }
         Step::Again {
             after,
             attempts,
@@ -213,7 +214,7 @@ fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>) {
 
 fn bury(
     job: &Job,
-    cause: crate::commit::Cause,
+    cause: Cause,
     attempts: u32,
     diagnosis: &Diagnosis,
     version: &str,
@@ -237,7 +238,7 @@ fn commit(
     job: Job,
     publications: Vec<Publication>,
     settlement: Settlement,
-    cause: Option<crate::commit::Cause>,
+    cause: Option<Cause>,
     version: Arc<str>,
 ) {
     let Job {
@@ -260,75 +261,5 @@ fn commit(
         }
     } else if let Some(next) = lane.and_then(|lane| route.lanes.complete(lane)) {
         route.ready.push(next);
-    }
-}
-
-/// Turns what the handler returned into publications: names resolved, ids and trace context filled in.
-fn address(
-    route: &Route,
-    message: &Message,
-    outputs: Vec<Outgoing>,
-) -> Result<Vec<Publication>, Fault> {
-    let mut publications = Vec::with_capacity(outputs.len());
-    for (index, mut output) in outputs.into_iter().enumerate() {
-        let destination = destination_of(route, message, &output)?;
-        if output.id.is_none() {
-            // The same at every run of the same message, so that a repeat can be recognised.
-            let id = format!("{}/{}/{index}", message.id, route.spec.plugin);
-            output.id = Some(ByteString::from(id));
-        }
-        hand_on_trace(message, &mut output);
-        publications.push(Publication {
-            destination,
-            message: output,
-        });
-    }
-    Ok(publications)
-}
-
-fn destination_of(
-    route: &Route,
-    message: &Message,
-    output: &Outgoing,
-) -> Result<Arc<Destination>, Fault> {
-    if &*output.destination == "reply" {
-        let to = message.reply_to.as_deref().filter(|_| route.replies).ok_or_else(|| {
-            Fault::new(FaultKind::Denied, "a reply was returned, but this message asks for none or the plugin may not reply (grants.reply)")
-        })?;
-        return Ok(Arc::new(Destination {
-            name: "reply".into(),
-            broker: Arc::clone(&route.broker),
-            address: to.into(),
-            max_len: None,
-            payload_field: None,
-        }));
-    }
-    route
-        .destinations
-        .get(&*output.destination)
-        .cloned()
-        .ok_or_else(|| {
-            Fault::new(
-                FaultKind::Denied,
-                format!(
-                    "destination `{}` is not granted to this plugin (add it under `publish`)",
-                    output.destination
-                ),
-            )
-        })
-}
-
-/// W3C trace context goes through unless the handler set its own.
-fn hand_on_trace(message: &Message, output: &mut Outgoing) {
-    for name in ["traceparent", "tracestate"] {
-        let Some(value) = message.header(name) else {
-            continue;
-        };
-        if !output.headers.iter().any(|h| &*h.name == name) {
-            output.headers.push(Header {
-                name: ByteString::from_static(name),
-                value: value.clone(),
-            });
-        }
     }
 }
