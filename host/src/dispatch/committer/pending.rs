@@ -61,6 +61,11 @@ impl Work {
         }
     }
 
+    /// Its outputs are all confirmed: letting go of it now would only repeat them.
+    fn only_settles(&self) -> bool {
+        self.begun && self.commit.publications.is_empty()
+    }
+
     /// When it may be tried, its lane aside; `None`: at once.
     fn due(&self, retry_at: Option<Instant>) -> Option<Instant> {
         let retry = if self.failed { retry_at } else { None };
@@ -135,7 +140,7 @@ impl Pending {
     /// at most one commit of a lane is ever out. With `wait` it is not tried before the back-off is over.
     pub(super) fn hold(&mut self, mut work: Work, wait: bool) {
         work.failed = wait;
-        if self.letting_go {
+        if self.letting_go && !work.only_settles() {
             return self.release(work);
         }
         let lane = work.commit.lane;
@@ -197,7 +202,7 @@ impl Pending {
                 .commit
                 .lane
                 .is_some_and(|lane| self.let_go_lanes.contains(&lane));
-            if work.failed || work.stuck_until.is_some() || follows {
+            if !work.only_settles() && (work.failed || work.stuck_until.is_some() || follows) {
                 self.release(work);
             } else {
                 self.work.push(work);
@@ -210,14 +215,23 @@ impl Pending {
         self.letting_go
     }
 
-    /// Its outputs are discarded; the message will be delivered again. One whose outputs are all confirmed is still
-    /// settled as decided.
+    /// Its outputs are discarded; the message will be delivered again, and so will all that waits behind it in its lane.
     fn release(&mut self, work: Work) {
-        if work.begun && work.commit.publications.is_empty() {
-            self.work.push(work);
+        let lane = work.commit.lane;
+        self.drop_undone(work);
+        let Some(lane) = lane.filter(|lane| self.let_go_lanes.insert(*lane)) else {
             return;
+        };
+        let (behind, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.work)
+            .into_iter()
+            .partition(|other| other.commit.lane == Some(lane) && !other.only_settles());
+        self.work = rest;
+        for work in behind {
+            self.drop_undone(work);
         }
-        self.let_go_lanes.extend(work.commit.lane);
+    }
+
+    fn drop_undone(&mut self, work: Work) {
         self.dropped.push(Dropped {
             settle: Settle::dropped(&work.commit.parcel),
             size: work.commit.parcel.message.size(),

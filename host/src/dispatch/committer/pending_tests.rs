@@ -129,3 +129,34 @@ fn letting_go_of_a_message_lets_go_of_all_behind_it_in_its_lane() {
     released.sort_unstable();
     assert_eq!(released, [1, 2, 4], "3 was already under way");
 }
+
+#[test]
+fn what_only_has_to_be_settled_keeps_its_place_while_letting_go() {
+    let (mut p, t) = (Pending::default(), Instant::now());
+    p.add(vec![entry(1, Some(7)), entry(2, Some(7))]);
+    let mut published = due(&mut p, t).remove(0);
+    published.begun = true;
+    p.let_go();
+    p.hold(published, true);
+    let (whole, apart) = p.take_due(t, |_| true);
+    assert_eq!(
+        (ids(&whole), ids(&apart)),
+        (vec![], vec![1]),
+        "2 must not overtake it"
+    );
+}
+
+#[test]
+fn what_fails_after_letting_go_takes_those_behind_it_along() {
+    let (mut p, t) = (Pending::default(), Instant::now());
+    p.add(vec![
+        entry(1, Some(7)),
+        entry(2, Some(7)),
+        entry(3, Some(8)),
+    ]);
+    let mut out = due(&mut p, t);
+    p.let_go();
+    p.hold(out.remove(0), true);
+    assert_eq!(p.take_dropped(t).len(), 2);
+    assert!(due(&mut p, t).is_empty(), "2 must not go on without 1");
+}
