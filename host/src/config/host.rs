@@ -97,7 +97,7 @@ pub enum Readiness {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
-    /// The address of `/api/v1` and the dashboard, such as `127.0.0.1:9091`; without it, none.
+    /// The address of `/api/v1`, such as `127.0.0.1:9091`; without it, none.
     #[schemars(with = "Option<String>", extend("format" = "socket-address"))]
     pub listen: Option<SocketAddr>,
     /// What callers must present; required unless only this machine can call.

@@ -41,6 +41,7 @@ pub(super) async fn start(
                 reason,
             };
             let line = Opening {
+                config,
                 brokers,
                 metrics,
                 name,
@@ -65,6 +66,7 @@ pub(super) async fn start(
 
 /// One subscription being opened.
 struct Opening<'a> {
+    config: &'a Config,
     brokers: &'a Brokers,
     metrics: &'a Arc<Metrics>,
     name: &'a str,
@@ -125,7 +127,16 @@ impl Opening<'_> {
                 PayloadField::Entry => PayloadFrom::Entry,
             },
             ordered: self.plugin.order != config::Order::None,
-            prefetch: PREFETCH.min(concurrency),
+            prefetch: self.prefetch().min(concurrency),
+        }
+    }
+
+    /// Most messages one fetch brings, where the broker's configuration does not say.
+    fn prefetch(&self) -> usize {
+        match self.config.brokers.get(&self.source.broker) {
+            #[cfg(feature = "redis")]
+            Some(config::Broker::Redis(redis)) => redis.prefetch as usize,
+            Some(config::Broker::Embedded(_)) | None => PREFETCH,
         }
     }
 

@@ -30,7 +30,7 @@ pub struct SubscriptionLabels {
     pub plugin: String,
     /// Subscription name.
     pub subscription: String,
-    /// `redis`, `wharf` (embedded) …
+    /// `redis`, `wharf_embedded` …
     pub messaging_system: String,
     /// Topic or stream.
     pub messaging_destination_name: String,

@@ -65,7 +65,7 @@
 //! * There is no state between messages to rely on: instances are shared, recycled, and discarded.
 //! * Outputs of a failed call are never published; there is no way to publish *and* fail.
 //! * `println!` and `eprintln!` become log lines of the host, with plugin and message named.
-//! * Files, environment, and network are absent unless the host's configuration grants them.
+//! * Files, environment, and network are absent.
 
 #[doc(hidden)]
 pub mod bindings;
