@@ -60,12 +60,8 @@ impl Held {
             let mut heap = self.heap.lock();
             if heap.closed {
                 drop(heap);
-                forget(Waiting {
-                    due,
-                    number: 0,
-                    job,
-                    charged,
-                });
+                // Dropping it releases it; its attempts go along.
+                drop(leave(job, charged));
                 return;
             }
             let number = heap.next;
@@ -111,10 +107,7 @@ impl Held {
             }
         }
         for Reverse(waiting) in due {
-            let mut job = waiting.job;
-            job.route.window.unhold();
-            job.route.metrics.held.dec();
-            job.delivery.charge(waiting.charged);
+            let job = leave(waiting.job, waiting.charged);
             let ready = std::sync::Arc::clone(&job.route.ready);
             ready.push(job);
         }
@@ -128,16 +121,16 @@ impl Held {
             std::mem::take(&mut heap.jobs)
         };
         for Reverse(waiting) in jobs {
-            forget(waiting);
+            drop(leave(waiting.job, waiting.charged));
         }
         self.earlier.notify_one();
     }
 }
 
-/// Drops a held job, which releases it; its attempts go along.
-fn forget(waiting: Waiting) {
-    let mut job = waiting.job;
+/// Takes a job out of the waiting room: it has its place again, and its attempts are noted on it.
+fn leave(mut job: Job, charged: u32) -> Job {
     job.route.window.unhold();
     job.route.metrics.held.dec();
-    job.delivery.charge(waiting.charged);
+    job.delivery.charge(charged);
+    job
 }
