@@ -26,7 +26,9 @@ use crate::telemetry::Metrics;
 /// What a reload did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Swapped {
-    /// New calls run on this digest now.
+    /// There was no version before: calls run on this digest now.
+    First(Arc<str>),
+    /// New calls run on this digest now, instead of another.
     To(Arc<str>),
     /// The file holds what already runs.
     Unchanged(Arc<str>),
@@ -158,8 +160,10 @@ impl Catalog {
         let name = &*plugin.settings().name;
         let metrics = &plugin.parts.metrics;
         match &result {
-            Ok(Swapped::To(version)) => {
-                metrics.swapped.inc();
+            Ok(loaded @ (Swapped::First(version) | Swapped::To(version))) => {
+                if matches!(loaded, Swapped::To(_)) {
+                    metrics.swapped.inc();
+                }
                 tracing::info!(plugin = name, version = &**version, path = %path.display(), "version loaded");
             }
             Ok(Swapped::Unchanged(_)) => {}
@@ -196,6 +200,7 @@ impl Catalog {
         {
             return Ok(Swapped::Unchanged(source.digest));
         }
+        let first = plugin.current().is_none();
         let component = self
             .store
             .component(self.engine.wasmtime(), &source)
@@ -209,7 +214,11 @@ impl Catalog {
         {
             tracing::warn!(plugin = name, %error, "the version cannot be noted as the last good one");
         }
-        Ok(Swapped::To(digest))
+        Ok(if first {
+            Swapped::First(digest)
+        } else {
+            Swapped::To(digest)
+        })
     }
 
     /// Links, checks and probes, then swaps in.

@@ -57,7 +57,7 @@ fn wanted() -> Vec<(&'static str, Vec<&'static str>, f64)> {
         ("wharf_pending_messages", all.clone(), 0.0),
         ("wharf_breaker_state", all.clone(), 0.0),
         ("wharf_fenced_total", all, 0.0),
-        ("wharf_swaps_total", vec![P, "result=\"swapped\""], 1.0),
+        ("wharf_swaps_total", vec![P, "result=\"swapped\""], 0.0),
         ("wharf_swaps_total", vec![P, "result=\"refused\""], 0.0),
         ("wharf_broker_ready", vec!["broker=\"local\""], 1.0),
     ]

@@ -78,7 +78,7 @@ async fn swapped_in_the_flow(reload: bool, change: impl FnOnce(&Place, &Host)) {
         }
         if !swapped {
             let labels = ["result=\"swapped\""];
-            swapped = host.metric("wharf_swaps_total", &labels).await == Some(2.0);
+            swapped = host.metric("wharf_swaps_total", &labels).await == Some(1.0);
         } else if rest == 0 {
             break;
         } else {
