@@ -17,6 +17,8 @@ pub enum Settlement {
         after: Option<Duration>,
         /// Charged attempts so far, to be kept at the broker where it has a place for them.
         attempts: u32,
+        /// When the first of them failed, milliseconds since 1970-01-01 UTC, kept with them.
+        first_failed_ms: Option<u64>,
     },
 }
 

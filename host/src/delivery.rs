@@ -142,9 +142,10 @@ impl Delivery {
     }
 
     /// Notes charged attempts on a message that stays in the host, so that a release takes them along.
-    pub fn charge(&mut self, attempts: u32) {
+    pub fn charge(&mut self, attempts: u32, first_failed_ms: Option<u64>) {
         if let Some(parcel) = &mut self.parcel {
             parcel.message.attempts = attempts;
+            parcel.message.first_failed_ms = first_failed_ms;
         }
     }
 

@@ -86,6 +86,8 @@ pub struct Message {
     pub expires_at_ms: Option<u64>,
     /// Charged handler runs so far, as kept at the broker. After an unclean crash it may be short, never long.
     pub attempts: u32,
+    /// When the first of them failed, milliseconds since 1970-01-01 UTC; kept where the attempts are.
+    pub first_failed_ms: Option<u64>,
     /// Deliveries, this one included, that ended without a settlement, as far as the broker tells them apart: a message
     /// released for a retry or by a drain does not count, one whose host died does. 0 where the broker keeps no count.
     pub deliveries: u32,
@@ -191,6 +193,7 @@ impl Message {
             priority: None,
             expires_at_ms: None,
             attempts: 0,
+            first_failed_ms: None,
             deliveries: 1,
             unrepresentable: None,
         }

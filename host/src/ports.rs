@@ -149,6 +149,7 @@ impl Settle {
             settlement: Settlement::Release {
                 after: None,
                 attempts: parcel.message.attempts,
+                first_failed_ms: parcel.message.first_failed_ms,
             },
         }
     }

@@ -159,6 +159,7 @@ pub fn message(payload: impl Into<String>) -> Message {
         priority: None,
         expires_at_ms: None,
         attempts: 0,
+        first_failed_ms: None,
         deliveries: 1,
         unrepresentable: None,
     }

@@ -54,6 +54,7 @@ pub(super) fn template() -> Message {
         priority: None,
         expires_at_ms: None,
         attempts: 0,
+        first_failed_ms: None,
         deliveries: 1,
         unrepresentable: None,
     }

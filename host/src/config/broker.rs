@@ -99,6 +99,11 @@ pub struct Redis {
     #[serde(default = "Redis::connect_timeout", with = "duration")]
     #[schemars(with = "duration::Text")]
     pub connect_timeout: Duration,
+    /// Claim entries that consumers of other clients in the same group have left unacknowledged for this long, at least
+    /// 1s; without it, never.
+    #[serde(default, with = "duration::option")]
+    #[schemars(with = "Option<duration::Text>")]
+    pub foreign_idle: Option<Duration>,
     /// The name of this host in its consumer groups; without it, the machine's name and some random letters.
     #[serde(default)]
     pub name: Option<String>,
@@ -125,6 +130,7 @@ impl Redis {
             lease: Self::lease(),
             prefetch: Self::prefetch(),
             connect_timeout: Self::connect_timeout(),
+            foreign_idle: None,
             name: None,
         }
     }

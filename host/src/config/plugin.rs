@@ -29,7 +29,7 @@ pub struct Plugin {
     #[serde(default)]
     #[schemars(schema_with = "schema::names::<Destination>")]
     pub publish: BTreeMap<String, Destination>,
-    /// What the handler may read.
+    /// What else the handler is allowed.
     #[serde(default)]
     pub grants: Grants,
     /// Which messages are handled in the order they came.
@@ -292,7 +292,7 @@ pub enum OnComponentError {
     Skip,
 }
 
-/// What a handler may read besides its messages.
+/// What a handler is allowed beyond its messages and its destinations.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Grants {
@@ -300,6 +300,8 @@ pub struct Grants {
     pub config: BTreeMap<String, String>,
     /// Settings that are never shown, read the same way.
     pub secrets: BTreeMap<String, Secret>,
+    /// Whether it may answer: an output to `reply` goes to the message's `reply-to`, on the broker the message came from.
+    pub reply: bool,
 }
 
 /// Which parts of a message are passed that cost time and are seldom read.

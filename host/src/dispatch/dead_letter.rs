@@ -76,7 +76,9 @@ pub(super) fn write(
     let first = message
         .header("wharf-first-failed-at")
         .and_then(|v| std::str::from_utf8(v).ok())
-        .map_or_else(|| now.clone(), str::to_owned);
+        .map(str::to_owned)
+        .or_else(|| message.first_failed_ms.map(rfc3339))
+        .unwrap_or_else(|| now.clone());
     let reason = if redact.reason {
         "(redacted)"
     } else {

@@ -70,6 +70,15 @@ fn keeps_the_message_byte_for_byte_and_says_what_happened() {
 }
 
 #[test]
+fn the_first_failed_attempt_has_its_own_time() {
+    let mut m = odd_message();
+    m.first_failed_ms = Some(1_769_860_700_000);
+    let p = letter(&m, &Redact::default());
+    let first = get(&p, "wharf-first-failed-at");
+    assert_eq!(first, [b"2026-01-31T11:58:20.000Z"]);
+}
+
+#[test]
 fn a_second_death_replaces_the_diagnosis_and_keeps_the_first_time() {
     let mut m = odd_message();
     let first = letter(&m, &Redact::default());

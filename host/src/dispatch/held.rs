@@ -32,6 +32,7 @@ struct Waiting {
     number: u64,
     job: Job,
     charged: u32,
+    first_failed_ms: Option<u64>,
 }
 
 impl PartialEq for Waiting {
@@ -52,8 +53,8 @@ impl Ord for Waiting {
 }
 
 impl Held {
-    /// Keeps a job until `due`. `charged` are its attempts so far.
-    pub(super) fn keep(&self, job: Job, charged: u32, due: Instant) {
+    /// Keeps a job until `due`. `charged` are its attempts so far, `first_failed_ms` when the first of them failed.
+    pub(super) fn keep(&self, job: Job, charged: u32, first_failed_ms: Option<u64>, due: Instant) {
         job.route.window.hold();
         job.route.metrics.held.inc();
         {
@@ -61,7 +62,7 @@ impl Held {
             if heap.closed {
                 drop(heap);
                 // Dropping it releases it; its attempts go along.
-                drop(leave(job, charged));
+                drop(leave(job, charged, first_failed_ms));
                 return;
             }
             let number = heap.next;
@@ -71,6 +72,7 @@ impl Held {
                 number,
                 job,
                 charged,
+                first_failed_ms,
             }));
         }
         self.earlier.notify_one();
@@ -107,7 +109,7 @@ impl Held {
             }
         }
         for Reverse(waiting) in due {
-            let job = leave(waiting.job, waiting.charged);
+            let job = leave(waiting.job, waiting.charged, waiting.first_failed_ms);
             let ready = std::sync::Arc::clone(&job.route.ready);
             ready.push(job);
         }
@@ -121,16 +123,16 @@ impl Held {
             std::mem::take(&mut heap.jobs)
         };
         for Reverse(waiting) in jobs {
-            drop(leave(waiting.job, waiting.charged));
+            drop(leave(waiting.job, waiting.charged, waiting.first_failed_ms));
         }
         self.earlier.notify_one();
     }
 }
 
 /// Takes a job out of the waiting room: it has its place again, and its attempts are noted on it.
-fn leave(mut job: Job, charged: u32) -> Job {
+fn leave(mut job: Job, charged: u32, first_failed_ms: Option<u64>) -> Job {
     job.route.window.unhold();
     job.route.metrics.held.dec();
-    job.delivery.charge(charged);
+    job.delivery.charge(charged, first_failed_ms);
     job
 }

@@ -39,7 +39,7 @@ fn destination_of(
 ) -> Result<Arc<Destination>, Fault> {
     if &*output.destination == "reply" {
         let to = message.reply_to.as_deref().filter(|_| route.replies).ok_or_else(|| {
-            Fault::new(FaultKind::Denied, "a reply was returned, but the message asks for none, or its broker has no replies")
+            Fault::new(FaultKind::Denied, "a reply was returned, but the message asks for none, or replies are not granted")
         })?;
         return Ok(Arc::new(Destination {
             name: "reply".into(),

@@ -188,6 +188,7 @@ fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>) {
             why,
         } => {
             let message = job.delivery.message();
+            let first_failed_ms = first_failed(&job, attempts);
             tracing::warn!(plugin = %job.route.spec.plugin, subscription = %job.route.spec.name, message_id = %message.id,
                 position = %message.origin.position, attempts, after_ms = after.as_millis() as u64, reason = %why, "will be tried again");
             match wait {
@@ -195,10 +196,14 @@ fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>) {
                     let settlement = Settlement::Release {
                         after: Some(after),
                         attempts,
+                        first_failed_ms,
                     };
                     commit(job, Vec::new(), settlement, None, version);
                 }
-                Wait::InHost => crew.held.keep(job, attempts, Instant::now() + after),
+                Wait::InHost => {
+                    let due = Instant::now() + after;
+                    crew.held.keep(job, attempts, first_failed_ms, due);
+                }
             }
         }
         Step::DeadLetter {
@@ -210,6 +215,13 @@ fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>) {
             commit(job, vec![letter], Settlement::Accept, Some(cause), version);
         }
     }
+}
+
+/// When the first charged attempt of this message failed: just now, where `attempts` counts one that is the first.
+fn first_failed(job: &Job, attempts: u32) -> Option<u64> {
+    let message = job.delivery.message();
+    let now = (attempts > message.attempts).then(|| job.route.clock.now_ms());
+    message.first_failed_ms.or(now)
 }
 
 fn bury(

@@ -92,7 +92,7 @@ impl Opening<'_> {
             on_dead_letter: self.plugin.on_dead_letter,
             redact: self.plugin.redact.clone(),
             destinations,
-            replies: false,
+            replies: self.plugin.grants.reply,
             dead_letters,
             publishers,
             window: (
@@ -187,11 +187,14 @@ impl Opening<'_> {
         &self,
         destinations: impl Iterator<Item = &'d Arc<Destination>>,
     ) -> Result<HashMap<Arc<str>, Arc<dyn Publisher>>, String> {
+        // Replies go to the broker the message came from.
+        let source = Arc::from(self.source.broker.as_str());
+        let replies = self.plugin.grants.reply.then_some(&source);
         let mut publishers = HashMap::new();
-        for destination in destinations {
-            let broker = self.broker(&destination.broker)?;
+        for name in destinations.map(|d| &d.broker).chain(replies) {
+            let broker = self.broker(name)?;
             publishers
-                .entry(Arc::clone(&destination.broker))
+                .entry(Arc::clone(name))
                 .or_insert_with(|| broker.publisher());
         }
         Ok(publishers)

@@ -72,6 +72,7 @@ async fn broker_of(name: &str, broker: &config::Broker) -> Result<Arc<dyn Broker
 fn redis_options(name: &str, redis: &config::Redis) -> Options {
     let mut options = Options::new(name, redis.url.expose());
     options.lease = redis.lease;
+    options.foreign_idle = redis.foreign_idle;
     options.connect = redis.connect_timeout;
     if let Some(host) = &redis.name {
         options.host.clone_from(host);

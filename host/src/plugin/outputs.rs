@@ -50,26 +50,22 @@ fn size(out: &Outgoing) -> usize {
 fn destination(settings: &Settings, message: &Message, out: &Outgoing) -> Result<(), Fault> {
     let denied = |message: String| Err(Fault::new(FaultKind::Denied, message));
     let name = &*out.destination;
-    if settings.any_destination && name != REPLY {
+    if name == REPLY {
+        return reply(settings, message, out);
+    }
+    if settings.any_destination {
         return Ok(());
     }
     let Some(granted) = settings.destinations.get(name) else {
-        if name != REPLY {
-            let granted: Vec<_> = settings.destinations.keys().map(String::as_str).collect();
-            return denied(format!(
-                "destination `{name}` is not granted to this plugin (granted: {})",
-                if granted.is_empty() {
-                    "none".to_owned()
-                } else {
-                    granted.join(", ")
-                }
-            ));
-        }
-        return match (&message.reply_to, &out.topic) {
-            (None, _) => denied("a reply to a message that asks for none".into()),
-            (_, Some(_)) => denied("a reply cannot name a topic".into()),
-            (Some(_), None) => Ok(()),
-        };
+        let granted: Vec<_> = settings.destinations.keys().map(String::as_str).collect();
+        return denied(format!(
+            "destination `{name}` is not granted to this plugin (granted: {})",
+            if granted.is_empty() {
+                "none".to_owned()
+            } else {
+                granted.join(", ")
+            }
+        ));
     };
     match &out.topic {
         Some(topic) if !allows(granted, topic) => denied(format!(
@@ -77,4 +73,17 @@ fn destination(settings: &Settings, message: &Message, out: &Outgoing) -> Result
         )),
         _ => Ok(()),
     }
+}
+
+fn reply(settings: &Settings, message: &Message, out: &Outgoing) -> Result<(), Fault> {
+    let why = if !settings.reply && !settings.any_destination {
+        "replies are not granted to this plugin (`grants: { reply: true }`)"
+    } else if message.reply_to.is_none() {
+        "a reply to a message that asks for none"
+    } else if out.topic.is_some() {
+        "a reply cannot name a topic"
+    } else {
+        return Ok(());
+    };
+    Err(Fault::new(FaultKind::Denied, why))
 }

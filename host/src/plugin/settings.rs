@@ -31,6 +31,8 @@ pub struct Settings {
     /// Where it may publish, and which topics it may name there instead of the configured one: exact names, or a
     /// beginning followed by `*`.
     pub destinations: BTreeMap<String, Vec<String>>,
+    /// Whether it may answer a message's `reply-to`.
+    pub reply: bool,
     /// Whether it may publish anywhere, under any topic: only where nothing is published, as in `wharf test`.
     pub any_destination: bool,
     /// Whether a changed file is taken up while running.
@@ -67,6 +69,7 @@ impl Settings {
                     )
                 })
                 .collect(),
+            reply: grants.reply,
             any_destination: false,
             reload: plugin.reload,
             on_component_error: plugin.on_component_error,
@@ -86,6 +89,7 @@ impl Settings {
             config: BTreeMap::new(),
             provide: Provide::default(),
             destinations: BTreeMap::new(),
+            reply: false,
             any_destination: false,
             reload: true,
             on_component_error: OnComponentError::default(),

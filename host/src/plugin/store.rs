@@ -7,12 +7,15 @@
 //! Compiled code is code: an entry somebody else could write would run in this process unsandboxed. So the folder is
 //! ours alone (0700), and one that others may write is refused.
 
+mod unused;
+
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -111,6 +114,15 @@ impl CodeStore {
                 reason: reason.into(),
             });
         }
+        match unused::delete(&folder, SystemTime::now()) {
+            Ok(0) => {}
+            Ok(entries) => {
+                tracing::info!(entries, folder = %folder.display(), "compiled code that nobody used for a month is deleted")
+            }
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "old compiled code cannot be looked for")
+            }
+        }
         Ok(Arc::new(Self {
             folder,
             compiler,
@@ -144,7 +156,10 @@ impl CodeStore {
         let entry = self.entry(engine, digest);
         let engine = engine.clone();
         let load = move || match load(&engine, &entry) {
-            Ok(component) => Some(component),
+            Ok(component) => {
+                unused::loaded(&entry, SystemTime::now());
+                Some(component)
+            }
             Err(_) if !entry.exists() => None,
             Err(error) => {
                 tracing::warn!(entry = %entry.display(), %error, "compiled code is not sound and will be made anew");

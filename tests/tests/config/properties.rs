@@ -264,6 +264,7 @@ fn plugin() -> impl Strategy<Value = Plugin> {
                             .into_iter()
                             .map(|(k, v)| (k, Secret::new(v)))
                             .collect(),
+                        reply: order == Order::Key,
                     },
                     order: if ordered { order } else { Order::None },
                     concurrency: policy.concurrency,
@@ -302,12 +303,14 @@ fn brokers() -> impl Strategy<Value = BTreeMap<String, Broker>> {
         1..=10_000u32,
         duration(),
         duration(),
+        prop::option::of(duration()),
         prop::option::of(text()),
     )
-        .prop_map(|(prefetch, lease, connect_timeout, name)| Redis {
+        .prop_map(|(prefetch, lease, connect_timeout, idle, name)| Redis {
             prefetch,
             lease: lease + Duration::from_millis(500),
             connect_timeout,
+            foreign_idle: idle.map(|idle| idle + Duration::from_secs(1)),
             name,
             ..Redis::new("redis://user:hunter2@127.0.0.1:6379/3")
         });

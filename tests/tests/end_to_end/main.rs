@@ -11,6 +11,7 @@ mod count;
 mod disk;
 mod kill;
 mod neighbours;
+mod replies;
 mod seen;
 mod stopping;
 mod traps;

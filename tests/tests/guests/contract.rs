@@ -104,7 +104,7 @@ fn an_output_comes_back_whole() {
 #[test]
 fn a_reply_is_allowed_where_one_is_asked_for() {
     let host = host();
-    let plugin = host.add("puppet", |_| {});
+    let plugin = host.add("puppet", |settings| settings.reply = true);
     let mut message = order(json!({"do": "reply", "text": "hi"}));
     message.reply_to = Some("inbox.1".into());
     assert_eq!(

@@ -126,11 +126,7 @@ fn rows() -> Vec<Row> {
             Denied,
             "the topic `other`",
         ),
-        row(
-            json!({"do": "reply", "text": "hi"}),
-            Denied,
-            "asks for none",
-        ),
+        row(json!({"do": "reply", "text": "hi"}), Denied, "not granted"),
     ]
 }
 

@@ -19,6 +19,7 @@ async fn a_release_comes_back_with_its_attempts_at_its_time() {
     host.release(now_again, None, 1).await;
     let first = host.take(1).await;
     assert_eq!(first[0].message().attempts, 1);
+    assert_eq!(first[0].message().first_failed_ms, Some(FIRST_FAILED));
     assert!(
         released.elapsed() < DELAY,
         "the delay of one held the other"

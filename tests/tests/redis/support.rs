@@ -169,7 +169,11 @@ impl Host {
         after: Option<Duration>,
         attempts: u32,
     ) {
-        let settlement = Settlement::Release { after, attempts };
+        let settlement = Settlement::Release {
+            after,
+            attempts,
+            first_failed_ms: Some(FIRST_FAILED),
+        };
         for result in self.settle(deliveries, settlement).await {
             assert_eq!(result, Ok(()));
         }
@@ -259,6 +263,9 @@ pub async fn pending(server: &RedisServer, stream: &str) -> i64 {
         other => panic!("not a summary: {other:?}"),
     }
 }
+
+/// What every release says of the first failure.
+pub const FIRST_FAILED: u64 = 1_700_000_000_000;
 
 /// Nothing may be left: no pending entry, and no record of attempts.
 pub async fn nothing_left(server: &RedisServer) {

@@ -293,6 +293,7 @@ async fn trimmed_while_pending_is_acknowledged_and_counted() {
     let settlement = Settlement::Release {
         after: Some(Duration::from_millis(300)),
         attempts: 1,
+        first_failed_ms: None,
     };
     for result in host.settle(taken, settlement).await {
         assert_eq!(result, Ok(()));

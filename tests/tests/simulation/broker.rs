@@ -275,6 +275,7 @@ impl World {
             priority: None,
             expires_at_ms: None,
             attempts: entry.kept,
+            first_failed_ms: None,
             deliveries: entry.strikes + 1,
             unrepresentable: None,
         };
@@ -312,7 +313,9 @@ impl World {
                 self.entries[index].place = Place::Accepted;
                 self.tell(format!("accept m{index}"));
             }
-            Settlement::Release { after, attempts } => {
+            Settlement::Release {
+                after, attempts, ..
+            } => {
                 self.check_release(index, attempts);
                 self.tell(format!("release m{index} {after:?} {attempts}"));
                 let now = self.now();

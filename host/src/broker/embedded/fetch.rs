@@ -24,6 +24,7 @@ pub(super) struct Fetched {
     pub(super) leg: Leg,
     pub(super) stored: StoredMessage,
     pub(super) attempts: u32,
+    pub(super) first_failed_ms: Option<u64>,
     pub(super) deliveries: u32,
 }
 
@@ -101,6 +102,7 @@ pub(super) fn give_back(
             settlement: Settlement::Release {
                 after: None,
                 attempts: fetched.attempts,
+                first_failed_ms: fetched.first_failed_ms,
             },
             rows: Vec::new(),
         })
@@ -121,13 +123,27 @@ fn next_due_of(ledger: &Ledger, group: i64) -> rusqlite::Result<Option<i64>> {
         .query_row([group], |row| row.get(0))
 }
 
-/// A message that is ready again.
+/// What is kept of a message that is ready again.
 struct Ready {
     seq: i64,
     deliveries: i64,
     /// Deliveries that ended in a release.
     released: i64,
     attempts: u32,
+    first_failed_ms: Option<i64>,
+}
+
+impl Ready {
+    /// A first delivery.
+    fn first(seq: i64) -> Self {
+        Self {
+            seq,
+            deliveries: 1,
+            released: 0,
+            attempts: 0,
+            first_failed_ms: None,
+        }
+    }
 }
 
 /// What has been taken, and how much room is left.
@@ -143,21 +159,23 @@ impl Net {
         self.room.messages == 0 || self.room.bytes == 0
     }
 
-    fn keep(&mut self, stored: StoredMessage, deliveries: i64, released: i64, attempts: u32) {
+    /// Catches a message with what is kept of it.
+    fn keep(&mut self, stored: StoredMessage, kept: &Ready) {
         self.room.messages -= 1;
         self.room.bytes = self.room.bytes.saturating_sub(stored.size());
         self.caught.push(Fetched {
             token: Claim {
                 leg: self.leg,
-                seq: stored.seq.cast_signed(),
-                deliveries,
+                seq: kept.seq,
+                deliveries: kept.deliveries,
             }
             .token(),
             leg: self.leg,
             stored,
-            attempts,
+            attempts: kept.attempts,
+            first_failed_ms: kept.first_failed_ms.map(i64::cast_unsigned),
             // Released ones do not count: only those without an outcome may be what stops hosts.
-            deliveries: u32::try_from(deliveries - released).unwrap_or(u32::MAX),
+            deliveries: u32::try_from(kept.deliveries - kept.released).unwrap_or(u32::MAX),
         });
     }
 
@@ -200,12 +218,12 @@ impl Net {
     ) -> rusqlite::Result<Vec<Ready>> {
         let mut sql = if self.ordered {
             ledger.sql(
-                "SELECT seq, deliveries, attempts, released FROM pending
+                "SELECT seq, deliveries, attempts, released, first_failed_ms FROM pending
                  WHERE grp = ?1 AND state = 2 AND seq < ?3 ORDER BY seq LIMIT ?2",
             )?
         } else {
             ledger.sql(
-                "SELECT seq, deliveries, attempts, released FROM pending
+                "SELECT seq, deliveries, attempts, released, first_failed_ms FROM pending
                  WHERE grp = ?1 AND state = 2 AND seq < ?3 ORDER BY priority DESC, seq LIMIT ?2",
             )?
         };
@@ -216,6 +234,7 @@ impl Net {
                 deliveries: row.get(1)?,
                 attempts: row.get(2)?,
                 released: row.get(3)?,
+                first_failed_ms: row.get(4)?,
             })
         })?
         .collect()
@@ -225,7 +244,7 @@ impl Net {
         &mut self,
         ledger: &mut Ledger,
         at: GroupAt,
-        ready: &Ready,
+        mut ready: Ready,
     ) -> rusqlite::Result<()> {
         if self.full() {
             return Ok(());
@@ -242,11 +261,11 @@ impl Net {
                 .execute([group, ready.seq])?;
             return Ok(());
         };
-        let deliveries = ready.deliveries + 1;
+        ready.deliveries += 1;
         ledger
             .sql("UPDATE pending SET state = 0, deliveries = ?3 WHERE grp = ?1 AND seq = ?2")?
-            .execute([group, ready.seq, deliveries])?;
-        self.keep(stored, deliveries, ready.released, ready.attempts);
+            .execute([group, ready.seq, ready.deliveries])?;
+        self.keep(stored, &ready);
         Ok(())
     }
 
@@ -267,7 +286,7 @@ impl Net {
             for stored in found {
                 let seq = stored.seq.cast_signed();
                 while let Some(before) = ready.next_if(|r| self.ordered && r.seq < seq) {
-                    self.take_ready(ledger, at, &before)?;
+                    self.take_ready(ledger, at, before)?;
                 }
                 if self.full() {
                     ledger.set_cursor(at, cursor);
@@ -280,7 +299,7 @@ impl Net {
                     )?
                     .execute(params![group, seq, stored.priority.unwrap_or(0)])?;
                 cursor = seq;
-                self.keep(stored, 1, 0, 0);
+                self.keep(stored, &Ready::first(seq));
             }
             if exhausted {
                 cursor = last_seq;

@@ -203,14 +203,8 @@ impl StoredMessage {
         }
     }
 
-    /// As a subscription sees it.
-    pub(super) fn into_message(
-        self,
-        spec: &SubscriptionSpec,
-        origin: Origin,
-        attempts: u32,
-        deliveries: u32,
-    ) -> Message {
+    /// As a subscription sees it that has not counted anything yet.
+    pub(super) fn into_message(self, spec: &SubscriptionSpec, origin: Origin) -> Message {
         let unrepresentable = (!self.raw_headers.is_empty()).then(|| {
             Box::new(Unrepresentable {
                 reason: format!(
@@ -236,8 +230,9 @@ impl StoredMessage {
             reply_to: self.reply_to,
             priority: self.priority,
             expires_at_ms: self.expires_at_ms,
-            attempts,
-            deliveries,
+            attempts: 0,
+            first_failed_ms: None,
+            deliveries: 0,
             unrepresentable,
         }
     }

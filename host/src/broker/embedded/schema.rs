@@ -22,7 +22,7 @@ use super::filesystem;
 /// "WHRF": says in the file's header whose it is.
 const APPLICATION_ID: i64 = 0x5748_5246;
 /// Raised with every change of the tables.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long a statement waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -32,6 +32,12 @@ pub(super) const IN_HAND: i64 = 0;
 pub(super) const DELAYED: i64 = 1;
 /// To be delivered next.
 pub(super) const READY: i64 = 2;
+
+/// From each version to the next. A step that was released is never changed.
+const STEPS: [&str; VERSION as usize] = [TABLES, FIRST_FAILED];
+
+/// When the first attempt failed, milliseconds since 1970-01-01 UTC.
+const FIRST_FAILED: &str = "ALTER TABLE pending ADD COLUMN first_failed_ms INTEGER";
 
 const TABLES: &str = "
 CREATE TABLE topics (
@@ -127,8 +133,11 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
         .map_err(sqlite)?;
     conn.execute_batch("BEGIN IMMEDIATE").map_err(sqlite)?;
     // Another process may have made the tables while we waited for the lock.
-    if check(path, &conn)? {
-        conn.execute_batch(TABLES).map_err(sqlite)?;
+    let found = check(path, &conn)?;
+    if found < VERSION {
+        for step in &STEPS[usize::try_from(found).unwrap_or(0)..] {
+            conn.execute_batch(step).map_err(sqlite)?;
+        }
         conn.pragma_update(None, "application_id", APPLICATION_ID)
             .map_err(sqlite)?;
         conn.pragma_update(None, "user_version", VERSION)
@@ -152,8 +161,8 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
     Ok(conn)
 }
 
-/// Whether the file is new and still without tables; an error when it is not ours.
-fn check(path: &Path, conn: &Connection) -> Result<bool, Error> {
+/// The version of the file's tables, 0 where it is new and has none; an error when it is not ours.
+fn check(path: &Path, conn: &Connection) -> Result<i64, Error> {
     let sqlite = |e: rusqlite::Error| Error::from_sqlite(path, &e);
     let number = |name: &str| {
         conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
@@ -168,14 +177,14 @@ fn check(path: &Path, conn: &Connection) -> Result<bool, Error> {
                 known: VERSION,
             })
         } else {
-            Ok(false)
+            Ok(version)
         };
     }
     let objects: i64 = conn
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(sqlite)?;
     if application == 0 && version == 0 && objects == 0 {
-        Ok(true)
+        Ok(0)
     } else {
         Err(Error::Foreign {
             path: path.to_path_buf(),

@@ -97,14 +97,19 @@ fn settle(
             }
             Ok(changed == 1)
         }
-        Settlement::Release { after, attempts } => {
+        Settlement::Release {
+            after,
+            attempts,
+            first_failed_ms,
+        } => {
             let due = after
                 .filter(|after| !after.is_zero())
                 .map(|after| ledger.now.saturating_add(millis(after)));
             let state = if due.is_some() { DELAYED } else { READY };
             let changed = ledger
                 .sql(
-                    "UPDATE pending SET state = ?4, due_ms = ?5, attempts = ?6, released = released + 1
+                    "UPDATE pending SET state = ?4, due_ms = ?5, attempts = ?6, first_failed_ms = ?7,
+                         released = released + 1
                      WHERE grp = ?1 AND seq = ?2 AND state = 0 AND (deliveries & 8388607) = ?3",
                 )?
                 .execute(params![
@@ -113,7 +118,8 @@ fn settle(
                     claim.deliveries,
                     state,
                     due,
-                    attempts
+                    attempts,
+                    first_failed_ms.map(u64::cast_signed)
                 ])?;
             // A delayed one as well: the source has to learn when it is due.
             ledger.stir(at.topic);

@@ -162,10 +162,10 @@ impl EmbeddedSource {
             position: fetched.stored.seq.to_string().into(),
             group: Some(Arc::clone(&spec.group)),
         };
-        let message =
-            fetched
-                .stored
-                .into_message(spec, origin, fetched.attempts, fetched.deliveries);
+        let mut message = fetched.stored.into_message(spec, origin);
+        message.attempts = fetched.attempts;
+        message.first_failed_ms = fetched.first_failed_ms;
+        message.deliveries = fetched.deliveries;
         Delivery::new(fetched.token, message, &self.inbox)
     }
 }

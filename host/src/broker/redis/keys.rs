@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `wharf:hosts:{S}:S:<group>` | hash | consumer → `live`, `fenced` or `closed` |
 //! | `wharf:lease:{S}:S:<group>:<consumer>` | string, with a time to live | exists while that host is alive |
-//! | `wharf:attempts:{S}:S:<group>` | hash | entry id → `<attempts> <due, server time in ms>` |
+//! | `wharf:attempts:{S}:S:<group>` | hash | entry id → `<attempts>@<first failure, ms> <due, server time in ms>` |
 
 use std::fmt::Write as _;
 

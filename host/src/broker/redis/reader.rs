@@ -162,6 +162,7 @@ impl Reader {
             fetched.reserve(entries.len());
             let kept = Kept {
                 attempts: 0,
+                first_failed_ms: None,
                 deliveries: 1,
             };
             let mut ledger = self.sub.ledger.lock();

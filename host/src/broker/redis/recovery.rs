@@ -395,16 +395,20 @@ fn found(id: EntryId, row: Value) -> Option<(Kept, bool, Raw)> {
     let deliveries = entry::int(&row.next()?)?;
     let record = entry::text(row.next()?)?;
     let fields = entry::fields(row.next()?)?;
-    let attempts = record
-        .split(' ')
-        .next()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(0);
+    let (attempts, first_failed_ms) = kept(&record);
     let kept = Kept {
         attempts,
+        first_failed_ms,
         deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
     };
     Some((kept, !record.is_empty(), Raw { id, fields }))
+}
+
+/// The attempts of a record and when the first of them failed: `2@1700000000000 <due>`, or `0 <due>`.
+fn kept(record: &str) -> (u32, Option<u64>) {
+    let word = record.split(' ').next().unwrap_or_default();
+    let (attempts, first) = word.split_once('@').unwrap_or((word, ""));
+    (attempts.parse().unwrap_or(0), first.parse().ok())
 }
 
 #[cfg(test)]
@@ -422,12 +426,15 @@ mod tests {
         let id = EntryId { ms: 5, seq: 1 };
         let row = Value::Array(vec![
             Value::Int(3),
-            bulk("2 1700000000000"),
+            bulk("2@1699999999000 1700000000000"),
             Value::Array(vec![bulk("a"), bulk("b")]),
         ]);
         let (kept, recorded, raw) = found(id, row).unwrap();
         assert_eq!((kept.attempts, kept.deliveries, recorded), (2, 3, true));
+        assert_eq!(kept.first_failed_ms, Some(1_699_999_999_000));
         assert_eq!(raw.fields.len(), 1);
+        assert_eq!(super::kept("0 1700000000000"), (0, None));
+        assert_eq!(super::kept(""), (0, None));
         assert!(found(id, Value::Int(0)).is_none(), "no longer ours");
         assert!(found(id, Value::Int(1)).is_none(), "trimmed");
     }

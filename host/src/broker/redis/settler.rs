@@ -225,6 +225,14 @@ fn chunks(items: Vec<Item<'_>>) -> Vec<Vec<Item<'_>>> {
     chunks
 }
 
+/// What is kept of a released message beside when it is due, read by [`recovery`](super::recovery).
+fn record(attempts: u32, first_failed_ms: Option<u64>) -> String {
+    match first_failed_ms {
+        Some(first) => format!("{attempts}@{first}"),
+        None => attempts.to_string(),
+    }
+}
+
 /// The arguments of one commit, as `settle.lua` reads them.
 fn arguments(cmd: &mut redis::Cmd, item: &Item<'_>, keys: &[&str], outputs: bool) {
     cmd.arg(item.held.place.id.to_string());
@@ -232,10 +240,15 @@ fn arguments(cmd: &mut redis::Cmd, item: &Item<'_>, keys: &[&str], outputs: bool
         Settlement::Accept => {
             cmd.arg(if item.held.recorded { "d" } else { "a" });
         }
-        Settlement::Release { after, attempts } => {
+        Settlement::Release {
+            after,
+            attempts,
+            first_failed_ms,
+        } => {
             let after = after.unwrap_or(Duration::ZERO).as_millis();
             cmd.arg("r")
-                .arg(attempts)
+                // Kept as one word; the script does not look into it.
+                .arg(record(attempts, first_failed_ms))
                 .arg(u64::try_from(after).unwrap_or(u64::MAX));
         }
     }

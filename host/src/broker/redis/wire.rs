@@ -54,6 +54,7 @@ pub(super) struct Reading {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Kept {
     pub(super) attempts: u32,
+    pub(super) first_failed_ms: Option<u64>,
     pub(super) deliveries: u32,
 }
 
@@ -83,6 +84,7 @@ pub(super) fn read(raw: Raw, of: &Reading, kept: Kept) -> Message {
         priority: None,
         expires_at_ms: None,
         attempts: kept.attempts,
+        first_failed_ms: kept.first_failed_ms,
         deliveries: kept.deliveries,
         unrepresentable: None,
     };

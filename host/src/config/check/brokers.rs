@@ -67,6 +67,7 @@ mod redis {
     use crate::config::tree::Path;
 
     const MIN_LEASE: Duration = Duration::from_millis(500);
+    const MIN_FOREIGN_IDLE: Duration = Duration::from_secs(1);
 
     pub(super) fn check(check: &mut Check<'_>, path: &Path, redis: &Redis) {
         if redis.lease < MIN_LEASE {
@@ -76,6 +77,17 @@ mod redis {
                     "a lease shorter than 500ms ends whenever the host is busy",
                 )
                 .set_help("write at least `500ms`");
+        }
+        if redis
+            .foreign_idle
+            .is_some_and(|idle| idle < MIN_FOREIGN_IDLE)
+        {
+            check
+                .value(
+                    &path.key("foreign_idle"),
+                    "so short a time takes messages from clients that are still at work",
+                )
+                .set_help("write at least `1s`; longer than they need for one message");
         }
         if redis.connect_timeout.is_zero() {
             check.value(

@@ -228,6 +228,7 @@ async fn an_owner_that_was_replaced_is_fenced() {
         Settlement::Release {
             after: None,
             attempts: 0,
+            first_failed_ms: None,
         },
     ] {
         let late = stale.settle(&old[0], settlement).await;

@@ -25,6 +25,7 @@ async fn what_was_in_hand_is_due_at_once_and_was_counted() {
     let again = Settlement::Release {
         after: None,
         attempts: 1,
+        first_failed_ms: None,
     };
     reading.settle(&found[2], again).await.unwrap();
     assert_eq!(reading.fetch(1).await[0].message.deliveries, 1);

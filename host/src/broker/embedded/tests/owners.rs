@@ -146,6 +146,24 @@ async fn a_newer_schema_is_refused() {
 }
 
 #[tokio::test]
+async fn a_file_of_the_first_schema_is_brought_up_to_date() {
+    let place = Place::new();
+    let broker = place.owner();
+    publish_texts(&broker, "in", &["a"]).await;
+    broker.close().await;
+    drop(broker);
+    let old = rusqlite::Connection::open(place.path()).unwrap();
+    old.execute_batch("ALTER TABLE pending DROP COLUMN first_failed_ms; PRAGMA user_version = 1")
+        .unwrap();
+    drop(old);
+    let broker = place.owner_again().await;
+    let mut reading = Reading::open(&broker, spec("in", "g")).await;
+    let found = reading.fetch(1).await;
+    reading.release(&found[0], None, 1).await;
+    assert_eq!(reading.fetch(1).await[0].message.attempts, 1);
+}
+
+#[tokio::test]
 async fn a_missing_folder_is_made_and_an_impossible_one_is_named() {
     let place = Place::new();
     let deep = place.path().with_file_name("a").join("b").join("events.db");

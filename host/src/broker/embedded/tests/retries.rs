@@ -97,12 +97,17 @@ async fn a_parked_retry_is_a_commit_with_a_release() {
     let release = Settlement::Release {
         after: Some(Duration::from_millis(50)),
         attempts: 3,
+        first_failed_ms: Some(1_700_000_000_000),
     };
     assert_eq!(
         reading.commit(parcel, Vec::new(), release).await,
         Committed::Done
     );
-    assert_eq!(reading.fetch(1).await[0].message.attempts, 3);
+    let again = &reading.fetch(1).await[0].message;
+    assert_eq!(
+        (again.attempts, again.first_failed_ms),
+        (3, Some(1_700_000_000_000))
+    );
 }
 
 #[tokio::test]
@@ -115,7 +120,11 @@ async fn a_fetch_that_waits_is_woken_by_a_release() {
     for after in [None, Some(Duration::from_millis(30))] {
         let release = [Settle {
             token: found[0].token,
-            settlement: Settlement::Release { after, attempts: 0 },
+            settlement: Settlement::Release {
+                after,
+                attempts: 0,
+                first_failed_ms: None,
+            },
         }];
         let (source, settler) = (&mut reading.source, &mut reading.settler);
         let (again, _) = tokio::join!(tokio::time::timeout(SOON, source.fetch(room(1))), async {

@@ -219,9 +219,12 @@ impl Reading {
         after: Option<Duration>,
         attempts: u32,
     ) {
-        self.settle(parcel, Settlement::Release { after, attempts })
-            .await
-            .unwrap();
+        let release = Settlement::Release {
+            after,
+            attempts,
+            first_failed_ms: None,
+        };
+        self.settle(parcel, release).await.unwrap();
     }
 
     pub(super) async fn commit(

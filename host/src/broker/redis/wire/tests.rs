@@ -35,6 +35,7 @@ fn a_plain_entry_is_payload_and_headers() {
         &reading(field("payload")),
         Kept {
             attempts: 2,
+            first_failed_ms: None,
             deliveries: 5,
         },
     );
