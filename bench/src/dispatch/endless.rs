@@ -1,6 +1,7 @@
-//! A source in memory that always has messages, and a settler that settles at once.
+//! A source in memory that always has messages, and a settler that takes a moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
@@ -25,6 +26,9 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     atomic: true,
     patience: None,
 };
+
+/// How long a flush takes. The timer's own step, too.
+const FLUSH: Duration = Duration::from_millis(1);
 
 /// What all messages have in common.
 pub(super) fn template() -> Message {
@@ -80,7 +84,7 @@ pub(super) fn subscribe(messages: u64) -> (Subscribed, Arc<Inbox>, Arc<Notify>) 
         next: 0,
         end: messages,
     };
-    let settler = AtOnce {
+    let settler = Soon {
         left: messages,
         settled: Arc::clone(&settled),
     };
@@ -114,12 +118,12 @@ impl Source for Endless {
     }
 }
 
-struct AtOnce {
+struct Soon {
     left: u64,
     settled: Arc<Notify>,
 }
 
-impl AtOnce {
+impl Soon {
     fn count(&mut self, messages: usize) {
         self.left = self.left.saturating_sub(messages as u64);
         if self.left == 0 {
@@ -128,13 +132,14 @@ impl AtOnce {
     }
 }
 
-impl Settler for AtOnce {
+impl Settler for Soon {
     fn atomic_with(&self, _: &Destination) -> bool {
         true
     }
 
     fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
         Box::pin(async move {
+            tokio::time::sleep(FLUSH).await;
             self.count(batch.len());
             vec![Committed::Done; batch.len()]
         })

@@ -12,7 +12,8 @@ use crate::dispatch::route::Job;
 pub(super) struct Ready {
     queue: Mutex<Queue>,
     /// Rung once for each job that a waiting worker could take. A ring nobody waits for is stored once, and a worker
-    /// looks at the queue before it waits, so none is missed.
+    /// looks at the queue before it waits, so none is missed; who was woken passes it on while there is more, because
+    /// a stored ring stands for any number of jobs.
     bell: Notify,
     workers: usize,
 }
@@ -66,14 +67,14 @@ impl Ready {
 
     /// The next job, or `None` once closed. Cancel-safe.
     pub(super) async fn pop(&self) -> Option<Job> {
+        let mut woken = false;
         loop {
             {
                 let mut queue = self.queue.lock();
                 if let Some(job) = queue.jobs.pop_front() {
                     let more = !queue.jobs.is_empty();
                     drop(queue);
-                    // A stored ring stands for any number of jobs: pass it on.
-                    if more {
+                    if more && woken {
                         self.bell.notify_one();
                     }
                     return Some(job);
@@ -85,6 +86,7 @@ impl Ready {
                 }
             }
             self.bell.notified().await;
+            woken = true;
         }
     }
 

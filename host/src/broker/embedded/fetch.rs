@@ -197,14 +197,14 @@ impl Net {
         let mut ready = self.ready(ledger, group, barrier)?.into_iter().peekable();
         if !self.ordered {
             for message in ready.by_ref() {
-                self.take_ready(ledger, at, &message)?;
+                self.take_ready(ledger, at, message)?;
             }
         }
         if barrier.is_none() {
             self.take_new(ledger, at, &mut ready)?;
         }
         for message in ready {
-            self.take_ready(ledger, at, &message)?;
+            self.take_ready(ledger, at, message)?;
         }
         Ok(())
     }

@@ -123,6 +123,7 @@ fn message(line: &Line, out: Outgoing) -> Message {
         priority: out.priority,
         expires_at_ms: out.ttl_ms.map(|ttl| timestamp_ms + u64::from(ttl)),
         attempts: line.attempt.unwrap_or(1).saturating_sub(1),
+        first_failed_ms: None,
         deliveries: line.deliveries.unwrap_or(1),
         unrepresentable: None,
     }
