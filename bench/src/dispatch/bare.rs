@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -48,6 +48,10 @@ pub(super) struct Bare {
 
 impl Bare {
     pub(super) fn load(component: &Path) -> anyhow::Result<Self> {
+        Self::prepare(component).map_err(|error| anyhow!("{error:#}"))
+    }
+
+    fn prepare(component: &Path) -> wasmtime::Result<Self> {
         let mut config = Config::new();
         config
             .concurrency_support(false)
@@ -80,7 +84,8 @@ impl Bare {
             );
         }
         while let Some(done) = tasks.join_next().await {
-            done.context("a caller")??;
+            let done = done.context("a caller")?;
+            done.map_err(|error| anyhow!("{error:#}"))?;
         }
         Ok(())
     }
@@ -102,7 +107,7 @@ async fn run(
     prepared: bindings::PluginPre<Data>,
     message: Message,
     calls: u64,
-) -> anyhow::Result<()> {
+) -> wasmtime::Result<()> {
     let plugin = prepared.instantiate_async(&mut store).await?;
     for _ in 0..calls {
         let headers: Vec<_> = message
@@ -117,7 +122,10 @@ async fn run(
         let handler = plugin.wharf_messaging_handler();
         match handler.call_handle(&mut store, given).await? {
             Ok(outputs) => drop(black_box(outputs)),
-            Err(failure) => bail!("the guest did not handle the message: {failure:?}"),
+            Err(failure) => {
+                let why = format!("the guest did not handle the message: {failure:?}");
+                return Err(wasmtime::Error::msg(why));
+            }
         }
     }
     Ok(())
