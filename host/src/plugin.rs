@@ -17,6 +17,7 @@ mod contract;
 mod engine;
 mod fault;
 mod handle;
+mod idle;
 mod inspect;
 mod instance;
 mod limits;

@@ -38,7 +38,7 @@ pub(super) struct Crew {
 pub(super) async fn run(crew: Arc<Crew>) {
     while let Some(job) = crew.ready.pop().await {
         let (route, lane) = (Arc::clone(&job.route), job.lane);
-        if AssertUnwindSafe(process(&crew, job))
+        if AssertUnwindSafe(process(&crew, &route, job))
             .catch_unwind()
             .await
             .is_err()
@@ -58,13 +58,12 @@ fn recover(route: &Route, lane: Option<u32>) {
     }
 }
 
-async fn process(crew: &Crew, job: Job) {
-    let route = Arc::clone(&job.route);
+async fn process(crew: &Crew, route: &Arc<Route>, job: Job) {
     let now_ms = route.clock.now_ms();
     if let Some(step) = attempt::before(job.delivery.message(), &route.policy, now_ms) {
         return carry_out(crew, job, step, Arc::from(""));
     }
-    let ticket = match permit(crew, &route) {
+    let ticket = match permit(crew, route) {
         Ok(ticket) => ticket,
         Err(wait) => {
             let step = Step::Again {
@@ -82,7 +81,7 @@ async fn process(crew: &Crew, job: Job) {
     let took = started.elapsed();
     route.metrics.ran(error_type(&handled), took);
     if let Some(ticket) = ticket {
-        record(crew, &route, ticket, &handled);
+        record(crew, route, ticket, &handled);
     }
 
     let attempts = job.delivery.message().attempts;

@@ -150,9 +150,10 @@ impl PluginHandle {
         attempt: AttemptInfo,
     ) -> Result<Outcome, Fault> {
         let fresh = self.parts.settings.isolation == Isolation::Message;
-        let mut instance = match version.take() {
-            Some(instance) if !fresh => instance,
-            _ => Box::pin(Instance::create(&self.engine, &self.parts, version)).await?,
+        let idle = if fresh { None } else { version.take() };
+        let mut instance = match idle {
+            Some(instance) => instance,
+            None => Box::pin(Instance::create(&self.engine, &self.parts, version)).await?,
         };
         // Where this future is dropped, or the call ends in a fault, the instance goes with it.
         let outcome = instance.handle(&self.parts, message, attempt).await?;

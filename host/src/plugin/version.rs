@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use parking_lot::Mutex;
-
 use super::contract::Prepared;
+use super::idle::Idle;
 use super::instance::Instance;
 use super::reload::Stamp;
 use crate::telemetry::PluginMetrics;
@@ -22,9 +21,8 @@ pub(super) struct Version {
     pub(super) stamp: Option<Stamp>,
     pub(super) loaded_at: SystemTime,
     pub(super) prepared: Prepared,
-    /// Idle instances, the last used on top: the warmest serves first and the rest may expire. `None` once the
-    /// version is retired: an instance that comes back then is dropped.
-    idle: Mutex<Option<Vec<Instance>>>,
+    /// Instances between two calls. None is kept once the version is retired.
+    idle: Idle<Instance>,
     /// Live instances, idle ones included.
     live: Arc<AtomicUsize>,
 }
@@ -42,42 +40,29 @@ impl Version {
             stamp,
             loaded_at: SystemTime::now(),
             prepared,
-            idle: Mutex::new(Some(Vec::new())),
+            idle: Idle::new(),
             live: Arc::new(AtomicUsize::new(0)),
         })
     }
 
     /// The warmest idle instance.
     pub(super) fn take(&self) -> Option<Instance> {
-        self.idle.lock().as_mut()?.pop()
+        self.idle.take()
     }
 
     /// Keeps an instance for the next message.
     pub(super) fn put(&self, instance: Instance) {
-        let refused = match &mut *self.idle.lock() {
-            Some(idle) => {
-                idle.push(instance);
-                None
-            }
-            None => Some(instance),
-        };
-        // Dropped without the lock: it frees memory.
-        drop(refused);
+        drop(self.idle.put(instance));
     }
 
     /// Drops the idle instances for which `stale` holds.
     pub(super) fn drop_idle(&self, stale: impl Fn(&Instance) -> bool) {
-        let gone: Vec<_> = match &mut *self.idle.lock() {
-            Some(idle) => idle.extract_if(.., |instance| stale(instance)).collect(),
-            None => Vec::new(),
-        };
-        drop(gone);
+        drop(self.idle.take_if(stale));
     }
 
     /// No new calls will come: idle instances go now, busy ones when their call is over.
     pub(super) fn retire(&self) {
-        let idle = self.idle.lock().take();
-        drop(idle);
+        drop(self.idle.retire());
     }
 
     /// Counts one more live instance until the answer is dropped.
