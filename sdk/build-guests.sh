@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds the components that tests, benchmarks and examples run, into $CARGO_TARGET_DIR/guests (target/guests).
+# Builds the components that are shipped, and those that tests, benchmarks and examples run, into $CARGO_TARGET_DIR/guests (target/guests).
 #
-#   sdk/build-guests.sh [all|rust|orders|examples|javascript|python]...
+#   sdk/build-guests.sh [all|rust|orders|examples|plugins|javascript|python]...
 #
-# rust includes orders and examples, the handlers in examples/. A component is replaced only when its bytes
-# changed, and by a rename, so that a host watching the folder never sees half of one. What is up to date is not
-# built again. Nothing is installed outside the checkout and the target folder, but for the Rust target.
+# rust includes orders and examples, the handlers in examples/, and plugins, those in plugins/. A component is replaced
+# only when its bytes changed, and by a rename, so that a host watching the folder never sees half of one. What is up to
+# date is not built again. Nothing is installed outside the checkout and the target folder, but for the Rust target.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -74,12 +74,18 @@ examples() {
     cargo_guests examples example-hello example-order-by-key
 }
 
+plugins() {
+    rust_target
+    cargo_guests plugins plugin-audit-log=audit-log plugin-bridge=bridge plugin-schema-check=schema-check
+}
+
 rust() {
     rust_target
     cargo_guests tests/guests hello identity json-echo needs-http noop probe-trap puppet wrong-export
     not_a_component
     orders
     examples
+    plugins
 }
 
 # A core module where a component is expected: (module (func (export "handle")))
@@ -138,7 +144,7 @@ for part in "${@:-all}"; do
             javascript
             python
             ;;
-        rust | orders | examples | javascript | python) "$part" ;;
-        *) fail "there is no part '$part': all, rust, orders, examples, javascript or python" ;;
+        rust | orders | examples | plugins | javascript | python) "$part" ;;
+        *) fail "there is no part '$part': all, rust, orders, examples, plugins, javascript or python" ;;
     esac
 done

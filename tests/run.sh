@@ -36,6 +36,7 @@ check() {
 run "components that tests run" sdk/build-guests.sh rust
 run "build" cargo build --workspace --locked --bins --tests
 run "tests of the workspace" cargo test --workspace --locked --no-fail-fast
+run "tests of the plugins" cargo test --locked --no-fail-fast --manifest-path plugins/Cargo.toml
 run "tests of the order handlers" cargo test --locked --manifest-path examples/orders/Cargo.toml
 check "the orders are what their script writes" python3 examples/orders/make-messages.py --check
 

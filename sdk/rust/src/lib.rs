@@ -65,10 +65,13 @@
 //! * There is no state between messages to rely on: instances are shared, recycled, and discarded.
 //! * Outputs of a failed call are never published; there is no way to publish *and* fail.
 //! * `println!` and `eprintln!` become log lines of the host, with plugin and message named.
-//! * Files, environment, and network are absent.
+//! * Files, environment, and network are absent. Settings are there behind the feature `config`, see
+//!   `wharf_sdk::config`.
 
 #[doc(hidden)]
 pub mod bindings;
+#[cfg(feature = "config")]
+pub mod config;
 mod error;
 mod extract;
 mod message;
