@@ -24,6 +24,7 @@ mod limits;
 mod logs;
 mod outputs;
 mod plugin_parts;
+mod ran;
 mod reload;
 mod runtime;
 pub mod settings;

@@ -36,8 +36,15 @@ pub(super) struct Crew {
 
 /// One worker: until the queue is closed.
 pub(super) async fn run(crew: Arc<Crew>) {
+    // The subscription of the last message. Kept, because a count that all workers share moves between their caches
+    // whenever one of them changes it.
+    let mut last: Option<Arc<Route>> = None;
     while let Some(job) = crew.ready.pop().await {
-        let (route, lane) = (Arc::clone(&job.route), job.lane);
+        let lane = job.lane;
+        let route = match last.take() {
+            Some(route) if Arc::ptr_eq(&route, &job.route) => route,
+            _ => Arc::clone(&job.route),
+        };
         if AssertUnwindSafe(process(&crew, &route, job))
             .catch_unwind()
             .await
@@ -45,6 +52,7 @@ pub(super) async fn run(crew: Arc<Crew>) {
         {
             recover(&route, lane);
         }
+        last = Some(route);
         // A worker with a full queue would never give its thread back otherwise.
         tokio::task::consume_budget().await;
     }

@@ -117,11 +117,14 @@ impl PluginHandle {
         }
     }
 
-    /// Drops the instances that have been idle for too long.
+    /// Drops the instances that have been idle for too long. The others tell how long they ran.
     pub(super) fn sweep(&self, now: Instant) {
         let limit = self.parts.settings.recycle.idle;
         if let Some(version) = &*self.version.load() {
-            version.drop_idle(|instance| now.duration_since(instance.idle_since) >= limit);
+            version.drop_idle(|instance| {
+                instance.ran.tell();
+                now.duration_since(instance.idle_since) >= limit
+            });
         }
     }
 
@@ -133,40 +136,48 @@ impl PluginHandle {
         let Ok(_permit) = self.calls.acquire().await else {
             return not_run("the host is stopping");
         };
-        let Some(version) = self.version.load_full() else {
+        // Not a clone: a count that all threads share moves between their caches at every call.
+        let version = self.version.load();
+        let Some(version) = &*version else {
             return not_run("no version of the plugin is loaded");
         };
-        let result = self.run_on(&version, message, attempt).await;
-        Handled {
-            version: Arc::clone(&version.digest),
-            result,
-        }
+        self.run_on(version, message, attempt).await
     }
 
-    async fn run_on(
-        &self,
-        version: &Version,
-        message: &Message,
-        attempt: AttemptInfo,
-    ) -> Result<Outcome, Fault> {
+    async fn run_on(&self, version: &Version, message: &Message, attempt: AttemptInfo) -> Handled {
         let fresh = self.parts.settings.isolation == Isolation::Message;
         let idle = if fresh { None } else { version.take() };
         let mut instance = match idle {
             Some(instance) => instance,
-            None => Box::pin(Instance::create(&self.engine, &self.parts, version)).await?,
+            None => match Box::pin(Instance::create(&self.engine, &self.parts, version)).await {
+                Ok(instance) => instance,
+                Err(fault) => {
+                    return Handled {
+                        version: Arc::clone(&version.digest),
+                        result: Err(fault),
+                    };
+                }
+            },
         };
+        let digest = Arc::clone(&instance.digest);
         // Where this future is dropped, or the call ends in a fault, the instance goes with it.
-        let outcome = instance.handle(&self.parts, message, attempt).await?;
-        if !fresh && instance.is_good() && !self.engine.is_starving() {
+        let result = instance.handle(&self.parts, message, attempt).await;
+        if result.is_ok() && !fresh && instance.is_good() && !self.engine.is_starving() {
             instance.idle_since = Instant::now();
             version.put(instance);
         } else {
             drop(instance);
         }
-        if let Outcome::Done(outgoing) = &outcome {
-            outputs::check(&self.parts.settings, message, outgoing)?;
+        let checked = result.and_then(|outcome| {
+            if let Outcome::Done(outgoing) = &outcome {
+                outputs::check(&self.parts.settings, message, outgoing)?;
+            }
+            Ok(outcome)
+        });
+        Handled {
+            version: digest,
+            result: checked,
         }
-        Ok(outcome)
     }
 }
 

@@ -56,7 +56,7 @@ impl<T> Idle<T> {
 
     /// Takes out what is `stale`. To be dropped by the caller: dropping an instance frees memory, and that is not done
     /// under a lock.
-    pub(super) fn take_if(&self, stale: impl Fn(&T) -> bool) -> Vec<T> {
+    pub(super) fn take_if(&self, mut stale: impl FnMut(&mut T) -> bool) -> Vec<T> {
         let mut gone = Vec::new();
         for stack in &self.0 {
             if let Some(stack) = &mut *stack.0.lock() {
@@ -96,7 +96,7 @@ mod tests {
         for value in 0..4 {
             assert_eq!(idle.put(value), None);
         }
-        assert_eq!(idle.take_if(|value| value % 2 == 0), [0, 2]);
+        assert_eq!(idle.take_if(|value| *value % 2 == 0), [0, 2]);
         assert_eq!(idle.retire(), [1, 3]);
         assert_eq!((idle.put(5), idle.take()), (Some(5), None));
     }

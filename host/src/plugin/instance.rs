@@ -18,6 +18,7 @@ use super::fault;
 use super::limits::Limiter;
 use super::logs::Logs;
 use super::plugin_parts::Parts;
+use super::ran::Ran;
 use super::version::{Live, Version};
 use crate::handler::{AttemptInfo, Fault, FaultKind, Outcome};
 use crate::message::Message;
@@ -31,6 +32,10 @@ pub(super) struct Instance {
     guest: Guest,
     progress: Arc<Progress>,
     logs: Logs,
+    /// Of its version. A copy of its own: a count that all threads share moves between their caches at every call.
+    pub(super) digest: Arc<str>,
+    /// How long it ran.
+    pub(super) ran: Ran,
     /// Messages until it is replaced.
     left: u32,
     /// Bytes of memory above which it is replaced.
@@ -67,10 +72,11 @@ impl Instance {
         store.epoch_deadline_callback(move |_| Ok(ticks.on_tick()));
         store.set_epoch_deadline(FREE_TICKS);
         let deadline = parts.settings.limits.deadline;
-        let (result, ran) = progress
+        let mut ran = Ran::new(&parts.metrics);
+        let (result, took) = progress
             .run(deadline, version.prepared.instantiate(&mut store))
             .await;
-        parts.ran(ran);
+        ran.add(took);
         logs.end();
         let guest = settle(result, deadline, &logs)?;
         let used = store.data().limiter.used();
@@ -80,6 +86,8 @@ impl Instance {
             guest,
             progress,
             logs,
+            digest: Arc::from(&*version.digest),
+            ran,
             left: parts.messages_per_instance(),
             // Half the limit; half of what is left where a runtime takes more than that to start.
             soft_limit: (limit / 2).max(used + limit.saturating_sub(used) / 2),
@@ -107,8 +115,8 @@ impl Instance {
         self.logs.begin(&message.id);
         self.store.set_epoch_deadline(FREE_TICKS);
         let call = self.guest.handle(&mut self.store, message, info);
-        let (result, ran) = self.progress.run(limits.deadline, call).await;
-        parts.ran(ran);
+        let (result, took) = self.progress.run(limits.deadline, call).await;
+        self.ran.add(took);
         self.logs.end();
         settle(result, limits.deadline, &self.logs)
     }

@@ -1,7 +1,6 @@
 //! What every instance of one plugin shares.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use wasmtime_wasi_config::WasiConfigVariables;
 
@@ -40,11 +39,6 @@ impl Parts {
             metrics: Arc::clone(&self.metrics),
             config: Arc::new(WasiConfigVariables::new()),
         }
-    }
-
-    /// Adds to the time guests of this plugin ran.
-    pub(super) fn ran(&self, took: Duration) {
-        self.metrics.cpu.inc_by(took.as_secs_f64());
     }
 
     /// How many messages the next instance takes: the configured number, give or take a quarter.

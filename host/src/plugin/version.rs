@@ -56,7 +56,7 @@ impl Version {
     }
 
     /// Drops the idle instances for which `stale` holds.
-    pub(super) fn drop_idle(&self, stale: impl Fn(&Instance) -> bool) {
+    pub(super) fn drop_idle(&self, stale: impl FnMut(&mut Instance) -> bool) {
         drop(self.idle.take_if(stale));
     }
 
