@@ -38,7 +38,7 @@ async fn a_reply_goes_to_who_asked_if_it_is_granted() {
     assert_eq!(&answers[0].payload[..], b"pong");
     assert_eq!(answers[0].id, "q-1/answers/0");
 
-    let dead = |plugin: &str| client.items(&format!("dlq.questions.{plugin}"));
+    let dead = async |plugin: &str| client.items(&format!("dlq.questions.{plugin}")).await;
     for (plugin, ids) in [("answers", vec!["q-2"]), ("silent", vec!["q-1", "q-2"])] {
         let letters = dead(plugin).await;
         let mut found: Vec<_> = letters.iter().map(|letter| letter.id.as_str()).collect();
