@@ -85,7 +85,6 @@ async fn a_time_to_live_goes_along() {
             "broker: local, topic: copies",
         )
     });
-    let mut host = plugin.place.run().await;
     plugin.run(&[
         "publish",
         "--to",
@@ -95,6 +94,9 @@ async fn a_time_to_live_goes_along() {
         "--ttl",
         "1h",
     ]);
+    // Read now: it goes when it is settled.
+    let original = plugin.run(&["tail", "local", "orders", "--from-start", "--json"]);
+    let mut host = plugin.place.run().await;
     let tail = || plugin.run(&["tail", "local", "copies", "--from-start", "--json"]);
     let copy = eventually("a copy", PATIENCE, async || {
         tail().lines().next().map(str::to_owned)
@@ -102,7 +104,6 @@ async fn a_time_to_live_goes_along() {
     .await;
     host.signal("TERM");
     assert!(host.exit(PATIENCE).await.success());
-    let original = plugin.run(&["tail", "local", "orders", "--from-start", "--json"]);
     let late = (millis(&copy) - millis(original.trim_end())).rem_euclid(DAY);
     // The copy's is counted from when it was written.
     assert!(late < 10_000, "{original}{copy}");

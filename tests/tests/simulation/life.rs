@@ -213,7 +213,7 @@ fn policy(setup: &Setup) -> Policy {
     let second = Duration::from_secs(1);
     Policy {
         schedule: Schedule::new(setup.max_retries, second / 2, 2.0, 2 * second, 0.2).unwrap(),
-        max_deliveries: 20,
+        max_deliveries: setup.max_deliveries,
         ordered: setup.ordered(),
         capabilities: Capabilities {
             redelivers: true,

@@ -124,6 +124,16 @@ impl World {
         }
     }
 
+    /// 3 at the start of a run.
+    pub fn check_deliveries(&mut self, index: usize, deliveries: u32) {
+        let most = self.setup.max_deliveries;
+        if deliveries > most {
+            self.wrong(format!(
+                "m{index} runs at its delivery {deliveries}, and at most {most} may"
+            ));
+        }
+    }
+
     /// 4 and 5 at the start of a run.
     pub fn started(&mut self, index: usize, info: AttemptInfo) -> (Act, Duration, Vec<Outgoing>) {
         let now = self.now();
@@ -169,7 +179,10 @@ impl World {
                 continue;
             }
             let entry = &self.entries[before];
-            let decided = entry.place == Place::Accepted || entry.decided_in == Some(self.life);
+            // One that was delivered too often is decided without a run.
+            let unrun = entry.strikes >= self.setup.max_deliveries;
+            let decided =
+                entry.place == Place::Accepted || entry.decided_in == Some(self.life) || unrun;
             if entry.running || !decided {
                 self.wrong(format!(
                     "order: m{index} runs while m{before} of its key is not decided"
@@ -306,7 +319,7 @@ impl World {
         let fits = match cause.as_str() {
             "exhausted" | "trap" => attempts > self.setup.max_retries,
             "undeliverable" => self.entries[index].plan.poison.is_some(),
-            "crash-loop" => strikes >= 20,
+            "crash-loop" => strikes >= self.setup.max_deliveries,
             "rejected" | "bad-output" | "denied" => true,
             _ => false,
         };

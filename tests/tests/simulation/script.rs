@@ -140,7 +140,11 @@ impl Drop for Run<'_> {
 impl Handler for Script {
     fn handle<'a>(&'a self, message: &'a Message, info: AttemptInfo) -> BoxFuture<'a, Handled> {
         let index = crate::broker::index_of(&message.id);
-        let (act, takes, outputs) = self.0.lock().started(index, info);
+        let (act, takes, outputs) = {
+            let mut world = self.0.lock();
+            world.check_deliveries(index, message.deliveries);
+            world.started(index, info)
+        };
         let mut run = Run {
             world: &self.0,
             message: index,

@@ -39,6 +39,8 @@ pub struct Setup {
     pub workers: usize,
     pub breaker: bool,
     pub max_retries: u32,
+    /// Deliveries without a settlement after which a message is not run.
+    pub max_deliveries: u32,
     /// The broker delays by itself; ordered lines wait in the host all the same.
     pub delays: bool,
     /// Outputs to `home` and the settlement are one transaction.
@@ -97,6 +99,7 @@ impl Setup {
             workers: rng.usize(1..4),
             breaker: rng.u8(0..3) == 0,
             max_retries: rng.u32(0..4),
+            max_deliveries: if rng.bool() { rng.u32(1..4) } else { 20 },
             delays: rng.u8(0..4) != 0,
             atomic: rng.bool(),
             calm,

@@ -57,6 +57,7 @@ fn overflow(depth: u64) -> u64 {
     black_box(overflow(depth + 1)) + black_box(frame)[0]
 }
 
+#[inline(never)] // The tests look for its frame.
 fn spin() -> ! {
     let mut turns = 0u64;
     loop {
@@ -71,6 +72,7 @@ fn burn(duration: Duration) {
     }
 }
 
+#[inline(never)] // The tests look for its frame.
 fn leak() -> ! {
     loop {
         keep(vec![1; 1 << 20]);
