@@ -39,7 +39,7 @@ lint-features: setup-rust ## Check the host without default features
 
 bench: setup-test ## Measure: microbenchmarks and native twins, in one interleaved run
 	@sdk/build-guests.sh rust
-	@cargo build $(workspace) --release --bins
+	@cargo build $(workspace) --release --bin wharf --bin wharf-bench
 	@$(out)/release/wharf-bench all
 
 schema-docs: setup-rust ## Write the tables of docs/configuration.md anew from the schema
