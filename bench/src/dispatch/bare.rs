@@ -1,7 +1,7 @@
 //! The engine alone: what a guest's call costs with nothing of Wharf around it.
 //!
-//! The same component, engine settings and bindings as the plugin room's, one instance per core, each in a loop of its
-//! own. What a host adds to this is the host's.
+//! The same component, bindings and code settings as the plugin room's (its pool is sized by default, which a reused
+//! instance does not notice), one instance per core, each in a loop of its own. What a host adds to this is the host's.
 
 use std::hint::black_box;
 use std::path::Path;
