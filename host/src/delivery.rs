@@ -71,7 +71,8 @@ impl Inbox {
         }
     }
 
-    /// Waits until something ended, then moves it all to the end of `into`. Cancel-safe.
+    /// Waits until something ended, then moves it all to the end of `into`. Cancel-safe. An empty `into` is exchanged for
+    /// what is there, so a reader that reuses it allocates nothing while others wait for the lock.
     pub async fn take(&self, into: &mut Vec<Entry>) {
         loop {
             if self.try_take(into) {
@@ -87,7 +88,11 @@ impl Inbox {
         if queue.is_empty() {
             return false;
         }
-        into.append(&mut queue);
+        if into.is_empty() {
+            std::mem::swap(into, &mut queue);
+        } else {
+            into.append(&mut queue);
+        }
         true
     }
 

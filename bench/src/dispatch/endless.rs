@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use bytestring::ByteString;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use wharf::commit::{Commit, Destination};
@@ -64,12 +66,17 @@ pub(super) fn template() -> Message {
     }
 }
 
-/// One message, as a broker's client would make it.
+/// One message, as a broker's adapter makes it: everything of its own, but for what names the place it was read from.
 pub(super) fn message(template: &Message, seq: u64) -> Message {
-    let id = bytes::Bytes::from(seq.to_string());
-    let id = id.try_into().unwrap_or_else(|_| template.id.clone());
+    let id = ByteString::from(seq.to_string());
     let mut message = template.clone();
-    message.origin.position = Clone::clone(&id);
+    for header in &mut message.headers {
+        header.name = ByteString::from(&*header.name);
+        header.value = Bytes::copy_from_slice(&header.value);
+    }
+    message.payload = Bytes::copy_from_slice(&message.payload);
+    message.content_type = message.content_type.as_deref().map(ByteString::from);
+    message.origin.position = id.clone();
     message.id = id;
     message
 }

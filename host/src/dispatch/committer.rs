@@ -75,11 +75,11 @@ impl Committer {
     /// Runs until `ends` says so.
     pub(super) async fn run(mut self, ends: Ends) -> Flushed {
         let mut pending = Pending::default();
+        let mut entries = Vec::new();
         loop {
             if ends.finish.is_cancelled() && self.route.inbox.outstanding() == 0 {
                 break;
             }
-            let mut entries = Vec::new();
             tokio::select! {
                 biased;
                 () = ends.give_up.cancelled() => break,
@@ -88,7 +88,7 @@ impl Committer {
                 () = ends.finish.cancelled(), if !ends.finish.is_cancelled() => {}
                 () = ends.let_go.cancelled(), if !pending.letting_go() => pending.let_go(),
             }
-            pending.add(entries);
+            pending.add(entries.drain(..));
             // A flush that hangs must not outlive the drain. What it was doing is reported as unsettled.
             tokio::select! {
                 biased;

@@ -75,7 +75,7 @@ impl Work {
 
 impl Pending {
     /// Takes what ended.
-    pub(super) fn add(&mut self, entries: Vec<Entry>) {
+    pub(super) fn add(&mut self, entries: impl IntoIterator<Item = Entry>) {
         for entry in entries {
             match entry {
                 Entry::Commit(commit) => {
