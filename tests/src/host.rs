@@ -18,6 +18,8 @@ use tokio::time::Instant;
 
 use crate::guests::{guest, target};
 
+/// Longest a test waits for work to be done.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a host may take to start; its components may have to be compiled.
 const START: Duration = Duration::from_secs(60);
 /// Between two looks at something that is waited for.
@@ -246,6 +248,22 @@ impl Host {
             .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
             .collect();
         (!values.is_empty()).then(|| values.iter().sum())
+    }
+
+    /// What `/readyz` says, once it says that the host is ready, or that it is not.
+    ///
+    /// # Panics
+    ///
+    /// When it never does, or when status and body disagree.
+    pub async fn ready(&self, wanted: bool) -> Value {
+        let what = if wanted { "ready" } else { "not ready" };
+        eventually(what, PATIENCE, async || {
+            let (status, body) = self.get("/readyz").await;
+            let body: Value = serde_json::from_str(&body).expect("JSON");
+            assert_eq!(status, if body["ready"] == true { 200 } else { 503 });
+            (body["ready"] == wanted).then_some(body)
+        })
+        .await
     }
 
     /// Sends a signal by its name: `TERM`, `HUP`.

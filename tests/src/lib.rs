@@ -1,5 +1,6 @@
 //! What the suites share: servers they start themselves, a network they can break, and the guests they run.
 
+pub mod count;
 pub mod guests;
 pub mod host;
 pub mod plugins;

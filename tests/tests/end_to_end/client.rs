@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
@@ -14,25 +13,8 @@ use wharf::message::{Header, Outgoing};
 use wharf::ports::{Broker as _, PublishError};
 use wharf_tests::host::eventually;
 
-/// Longest a test waits for work to be done.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A message as it lies at the broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Item {
-    pub(crate) id: String,
-    pub(crate) key: Option<Bytes>,
-    pub(crate) headers: Vec<Header>,
-    pub(crate) payload: Bytes,
-}
-
-impl Item {
-    /// The first header of that name, as text.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let header = self.headers.iter().find(|h| &*h.name == name)?;
-        std::str::from_utf8(&header.value).ok()
-    }
-}
+pub(crate) use wharf_tests::count::{Item, message};
+pub(crate) use wharf_tests::host::PATIENCE;
 
 pub(crate) enum Client {
     Embedded(Embedded),
@@ -201,15 +183,6 @@ fn entry(entry: &StreamId) -> Item {
             })
             .collect(),
         payload: bytes("payload").unwrap_or_default(),
-    }
-}
-
-/// A message with an id and a payload.
-pub(crate) fn message(id: impl Into<String>, payload: impl Into<Bytes>) -> Outgoing {
-    Outgoing {
-        id: Some(id.into().into()),
-        payload: payload.into(),
-        ..Outgoing::default()
     }
 }
 

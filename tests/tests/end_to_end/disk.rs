@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use wharf_tests::count::{Fate, Work};
 use wharf_tests::host::{Place, eventually};
 
 use super::client::{Client, LETTERS, PATIENCE, message, puppet};
-use super::count::{Fate, Work};
 
 /// Set in the process that runs this test again.
 const AGAIN: &str = "WHARF_TESTS_IN_NAMESPACE";

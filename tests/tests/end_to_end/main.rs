@@ -4,14 +4,12 @@
 //! counts is shown one wrong count at its end, which it must notice.
 
 mod bad_config;
-mod bad_messages;
 mod brokers;
 mod client;
-mod count;
 mod disk;
 mod kill;
 mod neighbours;
 mod replies;
 mod seen;
-mod stopping;
+mod swapping;
 mod traps;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
+use wharf_tests::count::{Fate, Work};
 use wharf_tests::host::{Place, eventually};
 
 use super::client::{Client, LETTERS, PATIENCE, message, puppet};
-use super::count::{Fate, Work};
 
 const SPIN: &str = r#"{"do": "spin"}"#;
 

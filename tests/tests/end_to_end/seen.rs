@@ -1,10 +1,10 @@
 //! What a platform engineer sees: metrics under the names of the conventions, probes, and logs that name the message.
 
 use serde_json::json;
+use wharf_tests::count::Work;
 use wharf_tests::host::{Host, Place, eventually};
 
 use super::client::{Client, LETTERS, PATIENCE, message, puppet};
-use super::count::Work;
 
 const P: &str = "plugin=\"p\"";
 const IN: &str = "subscription=\"in\"";

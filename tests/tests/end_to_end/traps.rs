@@ -4,10 +4,10 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde_json::json;
 use wharf::message::{Header, Outgoing};
+use wharf_tests::count::{Fate, Work};
 use wharf_tests::host::Place;
 
 use super::client::{Client, LETTERS, message, puppet};
-use super::count::{Fate, Work};
 
 /// What the dead letter adds; everything else of it must be the message itself.
 fn added(header: &Header) -> bool {

@@ -1,13 +1,10 @@
-//! Stopping and changing versions while messages flow: nothing is lost, nothing is repeated.
+//! Changing versions while messages flow: nothing is lost, nothing is repeated.
 
-use std::time::Duration;
-
-use futures_util::future::join;
 use serde_json::json;
+use wharf_tests::count::{Fate, Work};
 use wharf_tests::host::{Host, Place, eventually};
 
 use super::client::{Client, PATIENCE, message, puppet};
-use super::count::{Fate, Work};
 
 /// A puppet is told to send `new`; a component that cannot read passes the order itself on.
 fn orders(count: usize) -> Work {
@@ -17,42 +14,6 @@ fn orders(count: usize) -> Work {
         work.add(message(format!("m-{i}"), order.clone()), Fate::Output);
     }
     work
-}
-
-#[tokio::test]
-async fn sigterm_drains_and_exits_zero() {
-    let place = Place::new();
-    place.put("puppet", "puppet.wasm");
-    place.configure(&puppet(""));
-    let client = Client::embedded(&place.path("wharf.db"));
-    let work = orders(10_000);
-    let publishing = async {
-        for chunk in work.messages.chunks(100) {
-            client.publish("in", chunk.to_vec()).await;
-        }
-    };
-    let stopping = async {
-        // Each stops in the middle of the work; the next one goes on where it stopped.
-        for mark in [500, 1_500, 3_000] {
-            let mut host = place.run().await;
-            client.until_count("out", mark).await;
-            host.signal("TERM");
-            let status = host.exit(Duration::from_secs(15)).await;
-            assert!(status.success(), "{status}: {}", host.said());
-            let said = host.lines();
-            assert!(said.iter().any(|line| line["message"] == "stopped"));
-            assert!(
-                client.count("out").await < 10_000,
-                "it was to stop before the end"
-            );
-        }
-        place.run().await
-    };
-    let ((), _host) = join(publishing, stopping).await;
-    client.until_done("in", "p").await;
-    work.check(&client.items("out").await, &[]);
-    // A message that was given back was never charged or counted as a crash.
-    assert_eq!(client.count(super::client::LETTERS).await, 0);
 }
 
 /// Runs `change` in the middle of the flow. All must be handled once, first by the old version, then by the new.

@@ -2,14 +2,50 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde_json::json;
-use wharf::message::Outgoing;
+use wharf::message::{Header, Outgoing};
 
-use super::client::{Item, message};
+/// A message as it lies at the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its id, as its publisher gave it.
+    pub id: String,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its headers, in order where the broker keeps one.
+    pub headers: Vec<Header>,
+    /// Its payload.
+    pub payload: Bytes,
+}
+
+impl Item {
+    /// The first header of that name, as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let header = self.headers.iter().find(|h| &*h.name == name)?;
+        std::str::from_utf8(&header.value).ok()
+    }
+
+    /// The headers of a dead letter that it had as a message.
+    pub fn own_headers(&self) -> impl Iterator<Item = &Header> {
+        let added = |h: &Header| h.name.starts_with("wharf-") || h.name.starts_with("__dlq.");
+        self.headers.iter().filter(move |h| !added(h))
+    }
+}
+
+/// A message with an id and a payload.
+pub fn message(id: impl Into<String>, payload: impl Into<Bytes>) -> Outgoing {
+    Outgoing {
+        id: Some(id.into().into()),
+        payload: payload.into(),
+        ..Outgoing::default()
+    }
+}
 
 /// What must become of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// It is accepted and nothing is sent.
     Nothing,
     /// One output.
@@ -20,20 +56,38 @@ pub(crate) enum Fate {
 
 /// Messages and their fates.
 #[derive(Default)]
-pub(crate) struct Work {
-    pub(crate) messages: Vec<Outgoing>,
+pub struct Work {
+    /// What is published.
+    pub messages: Vec<Outgoing>,
     fates: BTreeMap<String, Fate>,
 }
 
 impl Work {
-    pub(crate) fn add(&mut self, message: Outgoing, fate: Fate) {
+    /// One more.
+    ///
+    /// # Panics
+    ///
+    /// When it has no id, or one that is there.
+    pub fn add(&mut self, message: Outgoing, fate: Fate) {
         let id = message.id.as_ref().expect("an id").to_string();
         assert!(self.fates.insert(id, fate).is_none(), "an id twice");
         self.messages.push(message);
     }
 
+    /// So many messages that are handled: their ids begin with `name`.
+    #[must_use]
+    pub fn plain(name: &str, count: usize) -> Self {
+        let mut work = Self::default();
+        for i in 0..count {
+            let payload = format!("message {i}");
+            work.add(message(format!("{name}-{i}"), payload), Fate::Output);
+        }
+        work
+    }
+
     /// So many messages: most are handled, some at the second attempt, some are rejected, some trap.
-    pub(crate) fn mixed(count: usize) -> Self {
+    #[must_use]
+    pub fn mixed(count: usize) -> Self {
         let mut work = Self::default();
         for i in 0..count {
             let (payload, fate) = match i {
@@ -53,14 +107,24 @@ impl Work {
         work
     }
 
+    /// Takes over another's messages and their fates.
+    pub fn extend(&mut self, other: Self) {
+        let Self { messages, fates } = other;
+        for message in messages {
+            let fate = fates[message.id.as_deref().expect("an id")];
+            self.add(message, fate);
+        }
+    }
+
     /// How many end so.
-    pub(crate) fn ending(&self, how: impl Fn(Fate) -> bool) -> usize {
+    pub fn ending(&self, how: impl Fn(Fate) -> bool) -> usize {
         self.fates.values().filter(|fate| how(**fate)).count()
     }
 
     /// Everything that is wrong: a message without its output or dead letter, one that has both, one that came twice,
     /// and what nobody sent. Outputs are those of the plugin `p`.
-    pub(crate) fn wrong(&self, outputs: &[Item], letters: &[Item]) -> Vec<String> {
+    #[must_use]
+    pub fn wrong(&self, outputs: &[Item], letters: &[Item]) -> Vec<String> {
         let mut seen: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         let mut wrong = Vec::new();
         for item in outputs {
@@ -96,7 +160,11 @@ impl Work {
     }
 
     /// Nothing is wrong, and something is as soon as one output or dead letter is taken away or is there twice.
-    pub(crate) fn check(&self, outputs: &[Item], letters: &[Item]) {
+    ///
+    /// # Panics
+    ///
+    /// When something is wrong, or a wrong count is not noticed.
+    pub fn check(&self, outputs: &[Item], letters: &[Item]) {
         let wrong = self.wrong(outputs, letters);
         assert!(
             wrong.is_empty(),

@@ -1,0 +1,4 @@
+//! The brokers, one file each.
+
+pub(crate) mod embedded;
+pub(crate) mod redis_streams;

@@ -1,0 +1,85 @@
+//! `kill -9`: with messages in hand, and at moments nobody chose.
+
+use std::time::Duration;
+
+use futures_util::future::join;
+use tokio::time::sleep;
+use wharf_tests::count::{Fate, Work, message};
+use wharf_tests::host::{Host, PATIENCE, eventually};
+
+use crate::stage::{RETRY, Stage};
+use crate::subject::Subject;
+
+const MESSAGES: usize = 3_000;
+const KILLS: usize = 6;
+/// Most messages that are published and have not ended, so that publishing goes on through every kill.
+const AHEAD: u64 = 400;
+
+/// One message never ends, the others wait behind it: all are in hand when the host dies.
+pub(crate) async fn what_a_dead_host_had_in_hand_comes_again<B: Subject>(stage: &mut Stage<B>) {
+    let slow = "    instances: 1\n    limits: { deadline: 10m }\n";
+    stage.setup().with(slow).write();
+    let mut work = Work::plain("m", 49);
+    work.add(message("spins", r#"{"do": "spin"}"#), Fate::Output);
+    stage.publish(&work.messages[49..]).await;
+    let host = stage.place.run().await;
+    in_hand(&host, 1).await;
+    stage.publish(&work.messages[..49]).await;
+    in_hand(&host, 50).await;
+    host.kill();
+    let left = stage.left().await;
+    assert_eq!(left.waiting + left.pending, 50, "{left:?}");
+    assert_eq!(stage.ended().await, 0, "nothing had ended");
+
+    // A component that does not read orders: it passes them on.
+    stage.place.put("identity", "puppet.wasm");
+    let _host = stage.place.run().await;
+    stage.check(&work).await;
+}
+
+/// Waits until the host has so many messages, one of them in its handler.
+pub(super) async fn in_hand(host: &Host, messages: u32) {
+    eventually("messages are in hand", PATIENCE, async || {
+        let runs = host.metric("wharf_instances", &[]).await >= Some(1.0);
+        let holds = host.metric("wharf_in_flight", &[]).await >= Some(f64::from(messages));
+        (runs && holds).then_some(())
+    })
+    .await;
+}
+
+/// Random, and printed, and taken from `WHARF_SEED` where that is set.
+fn random() -> fastrand::Rng {
+    let seed = std::env::var("WHARF_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("WHARF_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}
+
+/// Kills host after host: each in its work, once so much of it is done, and one more while it starts.
+async fn kill_and_restart<B: Subject>(stage: &Stage<B>, mut random: fastrand::Rng) -> Host {
+    let (low, high) = (MESSAGES as u64 / 20, MESSAGES as u64 * 17 / 20);
+    let mut marks: Vec<u64> = (0..KILLS).map(|_| random.u64(low..high)).collect();
+    marks.sort_unstable();
+    for mark in marks {
+        let host = stage.place.spawn();
+        stage.until_ended(mark).await;
+        // Nothing is waited for here: the moment is to be any.
+        sleep(Duration::from_micros(random.u64(0..20_000))).await;
+        host.kill();
+        let starting = stage.place.spawn();
+        sleep(Duration::from_micros(random.u64(0..150_000))).await;
+        starting.kill();
+    }
+    stage.place.run().await
+}
+
+pub(crate) async fn kill_nine_at_any_moment_loses_nothing<B: Subject>(stage: &mut Stage<B>) {
+    stage.setup().with(RETRY).write();
+    let work = Work::mixed(MESSAGES);
+    let killing = kill_and_restart(stage, random());
+    let ((), host) = join(stage.feed(&work, AHEAD), killing).await;
+    stage.check_after_a_crash(&work).await;
+    assert_eq!(host.metric("wharf_in_flight", &[]).await, Some(0.0));
+}

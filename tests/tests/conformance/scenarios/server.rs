@@ -1,0 +1,94 @@
+//! A server that is absent, dies, is cut off, or loses the source: the host waits, and goes on by itself.
+
+use serde_json::json;
+use wharf_tests::count::{Fate, Work, message};
+use wharf_tests::host::{PATIENCE, eventually};
+use wharf_tests::proxy::Proxy;
+
+use super::kill::in_hand;
+use crate::stage::{IN, RETRY, Stage};
+use crate::subject::Subject;
+
+pub(crate) async fn a_server_absent_at_start_is_waited_for<B: Subject>(stage: &mut Stage<B>) {
+    stage.subject.down();
+    stage.setup().write();
+    let host = stage.place.run().await;
+    let said = host.ready(false).await;
+    assert_eq!(said["waiting"][0]["broker"], "b", "{said}");
+    let reason = said["waiting"][0]["reason"].as_str();
+    assert!(reason.is_some_and(|reason| !reason.is_empty()), "{said}");
+    assert_eq!(host.get("/livez").await.0, 200, "no reason to restart it");
+    stage.subject.up().await;
+    host.ready(true).await;
+    let work = Work::plain("m", 200);
+    stage.publish(&work.messages).await;
+    stage.check(&work).await;
+    stage.stop(host).await;
+}
+
+pub(crate) async fn a_server_restarted_under_load_loses_nothing<B: Subject>(stage: &mut Stage<B>) {
+    stage.setup().with(RETRY).write();
+    let work = Work::mixed(4_000);
+    let host = stage.place.run().await;
+    let mut published = 0;
+    for piece in work.messages.chunks(1_000) {
+        stage.publish(piece).await;
+        published += piece.len() as u64;
+        // It is killed in the middle of the piece, and the rest of it is done when it is back.
+        stage.until_ended(published - 900).await;
+        let under_load = stage.ended().await < published;
+        stage.subject.down();
+        assert!(under_load, "all was done before the server was killed");
+        stage.subject.up().await;
+    }
+    stage.check_after_a_crash(&work).await;
+    host.ready(true).await;
+}
+
+pub(crate) async fn connections_cut_under_load_lose_nothing<B: Subject>(stage: &mut Stage<B>) {
+    let proxy = Proxy::start(stage.subject.port()).await;
+    stage.setup().through(proxy.port()).with(RETRY).write();
+    let work = Work::mixed(4_000);
+    let host = stage.place.run().await;
+    let mut published = 0;
+    for piece in work.messages.chunks(400) {
+        stage.publish(piece).await;
+        published += piece.len() as u64;
+        stage.until_ended(published - 300).await;
+        proxy.cut();
+        stage.until_ended(published - 200).await;
+        proxy.cut();
+    }
+    stage.check_after_a_crash(&work).await;
+    host.ready(true).await;
+}
+
+/// What was in it is gone, what is in hand cannot be settled; what comes after is handled.
+pub(crate) async fn a_source_deleted_while_it_is_read_is_gone_on_with<B: Subject>(
+    stage: &mut Stage<B>,
+) {
+    stage.setup().with("    instances: 1\n").write();
+    let host = stage.place.run().await;
+    let before = Work::plain("before", 100);
+    stage.publish(&before.messages).await;
+    stage.check(&before).await;
+
+    let mut gone = Work::default();
+    let slow = json!({"do": "sleep", "ms": 500}).to_string();
+    for i in 0..2 {
+        gone.add(message(format!("slow-{i}"), slow.clone()), Fate::Nothing);
+    }
+    stage.publish(&gone.messages).await;
+    in_hand(&host, 2).await;
+    stage.subject.delete(IN).await;
+    let mut work = Work::plain("after", 200);
+    stage.publish(&work.messages).await;
+    work.extend(before);
+    work.extend(gone);
+    stage.check(&work).await;
+    eventually("nothing is in hand", PATIENCE, async || {
+        (host.metric("wharf_in_flight", &[]).await == Some(0.0)).then_some(())
+    })
+    .await;
+    host.ready(true).await;
+}

@@ -1,0 +1,233 @@
+//! A broker with the hosts that work on it, and what every scenario does the same way.
+
+use std::time::Duration;
+
+use wharf::message::Outgoing;
+use wharf_tests::count::{Item, Work};
+use wharf_tests::host::{Host, PATIENCE, Place, eventually};
+
+use crate::subject::{Left, Subject};
+use crate::table::{Need, Row};
+
+/// Where the messages of a scenario are published.
+pub(crate) const IN: &str = "in";
+/// Where outputs go.
+pub(crate) const OUT: &str = "out";
+/// Where dead letters go.
+pub(crate) const LETTERS: &str = "dlq.in.p";
+/// The plugin, and its group.
+pub(crate) const PLUGIN: &str = "p";
+/// Fails twice at most, and soon.
+pub(crate) const RETRY: &str =
+    "    retry: { max_retries: 2, initial_interval: 20ms, max_interval: 50ms }\n";
+
+/// Plays one scenario on one broker, unless the table says that it cannot be.
+pub(crate) async fn play<B: Subject>(
+    name: &str,
+    needs: &[Need],
+    scenario: impl AsyncFnOnce(&mut Stage<B>),
+) {
+    let row = Row::of::<B>();
+    let lacks = row.lacks(needs);
+    if !lacks.is_empty() {
+        println!("{name} is left out on {}: it lacks {lacks:?}", B::COLUMN);
+        return;
+    }
+    let mut stage = Stage::<B>::new(row).await;
+    scenario(&mut stage).await;
+    assert_eq!(
+        stage.left().await,
+        Left::NOTHING,
+        "what is left on {} at the end",
+        B::COLUMN
+    );
+}
+
+/// One broker, and a folder for the hosts on it.
+pub(crate) struct Stage<B: Subject> {
+    pub(crate) subject: B,
+    pub(crate) place: Place,
+    pub(crate) row: Row,
+}
+
+/// What a host is told. `p` is the puppet; it reads `in` and publishes to `out` unless something else is said.
+pub(crate) struct Setup<'a, B: Subject> {
+    stage: &'a Stage<B>,
+    port: Option<u16>,
+    elsewhere: Option<String>,
+    publish: Option<String>,
+    more: String,
+}
+
+impl<B: Subject> Setup<'_, B> {
+    /// The broker is reached at this port.
+    pub(crate) fn through(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Outputs go to another broker.
+    pub(crate) fn to<E: Subject>(mut self, elsewhere: &E) -> Self {
+        self.elsewhere = Some(elsewhere.broker(None));
+        let destination = elsewhere.destination(OUT);
+        self.publish = Some(format!("out: {{ broker: elsewhere, {destination} }}"));
+        self
+    }
+
+    /// It may publish nothing.
+    pub(crate) fn mute(mut self) -> Self {
+        self.publish = None;
+        self
+    }
+
+    /// Further keys of the plugin, a line each, indented by four.
+    pub(crate) fn with(mut self, more: &str) -> Self {
+        self.more += more;
+        self
+    }
+
+    /// Puts it where hosts find it.
+    pub(crate) fn write(self) {
+        let subject = &self.stage.subject;
+        let mut text = format!("brokers:\n  b: {}\n", subject.broker(self.port));
+        if let Some(elsewhere) = self.elsewhere {
+            text += &format!("  elsewhere: {elsewhere}\n");
+        }
+        let source = subject.source(IN);
+        text += &format!(
+            "plugins:\n  p:\n    component: puppet.wasm\n    subscribe: {{ in: {{ broker: b, {source} }} }}\n"
+        );
+        if let Some(publish) = self.publish {
+            text += &format!("    publish: {{ {publish} }}\n");
+        }
+        text += &self.more;
+        self.stage.place.configure(&text);
+    }
+}
+
+impl<B: Subject> Stage<B> {
+    async fn new(row: Row) -> Self {
+        let place = Place::new();
+        place.put("puppet", "puppet.wasm");
+        let folder = place.path("broker");
+        std::fs::create_dir(&folder).expect("a folder");
+        let mut subject = B::place(&folder);
+        subject.up().await;
+        Self {
+            subject,
+            place,
+            row,
+        }
+    }
+
+    /// What a host is to be told.
+    pub(crate) fn setup(&self) -> Setup<'_, B> {
+        let destination = self.subject.destination(OUT);
+        Setup {
+            stage: self,
+            port: None,
+            elsewhere: None,
+            publish: Some(format!("out: {{ broker: b, {destination} }}")),
+            more: String::new(),
+        }
+    }
+
+    /// Another broker, not running, that can be started and killed.
+    pub(crate) fn elsewhere(&self) -> B::Elsewhere {
+        let folder = self.place.path("elsewhere");
+        std::fs::create_dir(&folder).expect("a folder");
+        B::Elsewhere::place(&folder)
+    }
+
+    /// Publishes to `in`.
+    pub(crate) async fn publish(&self, messages: &[Outgoing]) {
+        self.subject.publish(IN, messages).await;
+    }
+
+    /// Publishes in pieces, so that about `ahead` messages at most have not ended.
+    pub(crate) async fn feed(&self, work: &Work, ahead: u64) {
+        let mut published = self.ended().await;
+        for piece in work.messages.chunks(100) {
+            self.publish(piece).await;
+            published += piece.len() as u64;
+            eventually("what was published ends", PATIENCE, async || {
+                (self.ended().await + ahead >= published).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// Outputs and dead letters.
+    pub(crate) async fn ended(&self) -> u64 {
+        self.subject.count(OUT).await + self.subject.count(LETTERS).await
+    }
+
+    /// Waits until there are so many outputs and dead letters.
+    pub(crate) async fn until_ended(&self, count: u64) {
+        let what = format!("{count} outputs and dead letters on {}", B::COLUMN);
+        eventually(&what, PATIENCE, async || {
+            (self.ended().await >= count).then_some(())
+        })
+        .await;
+    }
+
+    /// What the broker says is left of `in`.
+    pub(crate) async fn left(&self) -> Left {
+        self.subject.left(IN, PLUGIN).await
+    }
+
+    /// Waits until the broker says that nothing is left.
+    pub(crate) async fn until_settled(&self) {
+        let mut last = Left::NOTHING;
+        let limit = tokio::time::Instant::now() + PATIENCE;
+        eventually("a settled source", PATIENCE * 2, async || {
+            last = self.left().await;
+            let over = tokio::time::Instant::now() > limit;
+            (last == Left::NOTHING || over).then_some(())
+        })
+        .await;
+        assert_eq!(last, Left::NOTHING, "what is left on {}", B::COLUMN);
+    }
+
+    pub(crate) async fn outputs(&self) -> Vec<Item> {
+        self.subject.items(OUT).await
+    }
+
+    pub(crate) async fn letters(&self) -> Vec<Item> {
+        self.subject.items(LETTERS).await
+    }
+
+    /// Waits for the end, then counts: each message has had its fate, once.
+    pub(crate) async fn check(&self, work: &Work) {
+        self.until_settled().await;
+        work.check(&self.outputs().await, &self.letters().await);
+    }
+
+    /// As [`check`](Self::check) after something died: repeats are allowed where outputs and settlement are not one
+    /// step at this broker.
+    pub(crate) async fn check_after_a_crash(&self, work: &Work) {
+        self.until_settled().await;
+        let (mut outputs, mut letters) = (self.outputs().await, self.letters().await);
+        if !self.row.can.atomic {
+            outputs = once(outputs);
+            letters = once(letters);
+        }
+        work.check(&outputs, &letters);
+    }
+
+    /// Tells a host to stop, and waits until it has, in good order.
+    pub(crate) async fn stop(&self, mut host: Host) {
+        host.signal("TERM");
+        let status = host.exit(Duration::from_secs(20)).await;
+        assert!(status.success(), "{status}: {}", host.said());
+    }
+}
+
+/// Without repeats.
+fn once(items: Vec<Item>) -> Vec<Item> {
+    let mut seen = std::collections::BTreeSet::new();
+    let first = items
+        .into_iter()
+        .filter(|item| seen.insert(item.id.clone()));
+    first.collect()
+}
