@@ -88,8 +88,14 @@ impl Work {
     /// So many messages: most are handled, some at the second attempt, some are rejected, some trap.
     #[must_use]
     pub fn mixed(count: usize) -> Self {
+        Self::mixed_from(0, count)
+    }
+
+    /// The same, the first of them being the one with this number.
+    #[must_use]
+    pub fn mixed_from(first: usize, count: usize) -> Self {
         let mut work = Self::default();
-        for i in 0..count {
+        for i in first..first + count {
             let (payload, fate) = match i {
                 _ if i % 50 == 7 => (
                     json!({"do": "reject"}).to_string(),

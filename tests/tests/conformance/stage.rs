@@ -1,7 +1,9 @@
 //! A broker with the hosts that work on it, and what every scenario does the same way.
 
+use std::cell::Cell;
 use std::time::Duration;
 
+use futures_util::future::join;
 use wharf::message::Outgoing;
 use wharf_tests::count::{Item, Work};
 use wharf_tests::host::{Host, PATIENCE, Place, eventually};
@@ -74,6 +76,13 @@ impl<B: Subject> Setup<'_, B> {
         self
     }
 
+    /// Outputs go to another place of the same broker.
+    pub(crate) fn out(mut self, place: &str) -> Self {
+        let destination = self.stage.subject.destination(place);
+        self.publish = Some(format!("out: {{ broker: b, {destination} }}"));
+        self
+    }
+
     /// It may publish nothing.
     pub(crate) fn mute(mut self) -> Self {
         self.publish = None;
@@ -113,6 +122,9 @@ impl<B: Subject> Stage<B> {
         std::fs::create_dir(&folder).expect("a folder");
         let mut subject = B::place(&folder);
         subject.up().await;
+        for place in [IN, OUT, LETTERS] {
+            subject.create(place).await;
+        }
         Self {
             subject,
             place,
@@ -122,14 +134,14 @@ impl<B: Subject> Stage<B> {
 
     /// What a host is to be told.
     pub(crate) fn setup(&self) -> Setup<'_, B> {
-        let destination = self.subject.destination(OUT);
-        Setup {
+        let setup = Setup {
             stage: self,
             port: None,
             elsewhere: None,
-            publish: Some(format!("out: {{ broker: b, {destination} }}")),
+            publish: None,
             more: String::new(),
-        }
+        };
+        setup.out(OUT)
     }
 
     /// Another broker, not running, that can be started and killed.
@@ -155,6 +167,37 @@ impl<B: Subject> Stage<B> {
             })
             .await;
         }
+    }
+
+    /// Publishes mixed work, with about `ahead` messages that have not ended, for as long as `task` takes. So whatever
+    /// the task does is done under load, on a slow machine too.
+    pub(crate) async fn under_load<T>(
+        &self,
+        ahead: u64,
+        task: impl Future<Output = T>,
+    ) -> (Work, T) {
+        let done = Cell::new(false);
+        let publishing = async {
+            let mut work = Work::default();
+            while !done.get() {
+                let published = work.messages.len();
+                let piece = Work::mixed_from(published, 100);
+                self.publish(&piece.messages).await;
+                work.extend(piece);
+                eventually("what was published ends", PATIENCE, async || {
+                    let enough = self.ended().await + ahead >= work.messages.len() as u64;
+                    (enough || done.get()).then_some(())
+                })
+                .await;
+            }
+            work
+        };
+        let task = async {
+            let answer = task.await;
+            done.set(true);
+            answer
+        };
+        join(publishing, task).await
     }
 
     /// Outputs and dead letters.
@@ -215,11 +258,12 @@ impl<B: Subject> Stage<B> {
         work.check(&outputs, &letters);
     }
 
-    /// Tells a host to stop, and waits until it has, in good order.
-    pub(crate) async fn stop(&self, mut host: Host) {
+    /// Tells a host to stop, waits until it has, in good order, and answers what it said.
+    pub(crate) async fn stop(&self, mut host: Host) -> String {
         host.signal("TERM");
         let status = host.exit(Duration::from_secs(20)).await;
         assert!(status.success(), "{status}: {}", host.said());
+        host.said()
     }
 }
 

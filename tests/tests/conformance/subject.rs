@@ -51,6 +51,9 @@ pub(crate) trait Subject: Sized {
     /// The keys of a destination, after `broker`.
     fn destination(&self, place: &str) -> String;
 
+    /// Makes a place for messages, of one partition where it has such. Nothing to do where the first message makes it.
+    async fn create(&self, place: &str);
+
     /// Publishes: id, key, headers and payload.
     async fn publish(&self, to: &str, messages: &[Outgoing]);
 

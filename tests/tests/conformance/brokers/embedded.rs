@@ -114,6 +114,8 @@ impl Subject for Embedded {
         format!("topic: {place}")
     }
 
+    async fn create(&self, _place: &str) {}
+
     async fn publish(&self, to: &str, messages: &[Outgoing]) {
         let mut child = Command::new(program())
             .args(["publish", "b", to, "--file", "-", "--config"])

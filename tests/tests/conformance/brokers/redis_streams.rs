@@ -108,6 +108,8 @@ impl Subject for RedisStreams {
         format!("stream: {place}")
     }
 
+    async fn create(&self, _place: &str) {}
+
     async fn publish(&self, to: &str, messages: &[Outgoing]) {
         let mut rest = messages;
         while !rest.is_empty() {

@@ -12,7 +12,7 @@ use crate::subject::Subject;
 
 const MESSAGES: usize = 5;
 /// The last attempt it is given is the fourth, with which the puppet is content.
-const RETRY: &str = "    retry: { max_retries: 3, initial_interval: 400ms, multiplier: 1.0, randomization_factor: 0 }\n";
+const RETRY: &str = "    retry: { max_retries: 3, initial_interval: 700ms, multiplier: 1.0, randomization_factor: 0 }\n";
 
 fn work() -> Work {
     let mut work = Work::default();

@@ -10,7 +10,7 @@ use wharf_tests::host::{PATIENCE, eventually};
 use crate::stage::Stage;
 use crate::subject::Subject;
 
-const DELAY: Duration = Duration::from_millis(2_000);
+const DELAY: Duration = Duration::from_millis(3_000);
 const PLAIN: usize = 200;
 
 /// `slow` messages fail once and wait for their second attempt; meanwhile others come and must be done first.
