@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use wharf::message::Outgoing;
-use wharf_tests::count::{Item, Work};
-use wharf_tests::host::{Host, PATIENCE, Place, eventually};
+use wharf_tests::count::{Fate, Item, Work};
+use wharf_tests::host::{Host, PATIENCE, Place, eventually, eventually_or};
 
 use crate::subject::{Left, Subject};
 use crate::table::{Need, Row};
@@ -151,6 +151,13 @@ impl<B: Subject> Stage<B> {
         B::Elsewhere::place(&folder)
     }
 
+    /// Starts a host and waits until it is connected, so that it misses nothing that is published from now on.
+    pub(crate) async fn host(&self) -> Host {
+        let host = self.place.run().await;
+        host.ready(true).await;
+        host
+    }
+
     /// Publishes to `in`.
     pub(crate) async fn publish(&self, messages: &[Outgoing]) {
         self.subject.publish(IN, messages).await;
@@ -208,8 +215,9 @@ impl<B: Subject> Stage<B> {
     /// Waits until there are so many outputs and dead letters.
     pub(crate) async fn until_ended(&self, count: u64) {
         let what = format!("{count} outputs and dead letters on {}", B::COLUMN);
-        eventually(&what, PATIENCE, async || {
-            (self.ended().await >= count).then_some(())
+        eventually_or(&what, PATIENCE, async || match self.ended().await {
+            ended if ended >= count => Ok(()),
+            ended => Err(ended),
         })
         .await;
     }
@@ -221,15 +229,20 @@ impl<B: Subject> Stage<B> {
 
     /// Waits until the broker says that nothing is left.
     pub(crate) async fn until_settled(&self) {
-        let mut last = Left::NOTHING;
-        let limit = tokio::time::Instant::now() + PATIENCE;
-        eventually("a settled source", PATIENCE * 2, async || {
-            last = self.left().await;
-            let over = tokio::time::Instant::now() > limit;
-            (last == Left::NOTHING || over).then_some(())
+        let what = format!("nothing left on {}", B::COLUMN);
+        eventually_or(&what, PATIENCE, async || match self.left().await {
+            Left::NOTHING => Ok(()),
+            left => Err(left),
         })
         .await;
-        assert_eq!(last, Left::NOTHING, "what is left on {}", B::COLUMN);
+    }
+
+    /// Waits until all that was published has ended and is settled.
+    pub(crate) async fn until_done(&self, work: &Work) {
+        // Where the broker keeps nothing, nothing is ever left.
+        let ending = work.ending(|fate| fate != Fate::Nothing);
+        self.until_ended(ending as u64).await;
+        self.until_settled().await;
     }
 
     pub(crate) async fn outputs(&self) -> Vec<Item> {
@@ -242,14 +255,14 @@ impl<B: Subject> Stage<B> {
 
     /// Waits for the end, then counts: each message has had its fate, once.
     pub(crate) async fn check(&self, work: &Work) {
-        self.until_settled().await;
+        self.until_done(work).await;
         work.check(&self.outputs().await, &self.letters().await);
     }
 
     /// As [`check`](Self::check) after something died: repeats are allowed where outputs and settlement are not one
     /// step at this broker.
     pub(crate) async fn check_after_a_crash(&self, work: &Work) {
-        self.until_settled().await;
+        self.until_done(work).await;
         let (mut outputs, mut letters) = (self.outputs().await, self.letters().await);
         if !self.row.can.atomic {
             outputs = once(outputs);

@@ -51,8 +51,8 @@ fn all_three(given: &BTreeMap<String, Vec<String>>) {
 pub(crate) async fn attempts_are_given_over_retries<B: Subject>(stage: &mut Stage<B>) {
     stage.setup().with(RETRY).write();
     let work = work();
+    let host = stage.host().await;
     stage.publish(&work.messages).await;
-    let host = stage.place.run().await;
     stage.check(&work).await;
     all_three(&given(&host));
 }
@@ -103,8 +103,8 @@ pub(crate) async fn deliveries_count_crashes_and_not_retries<B: Subject>(stage: 
         message("spins", r#"{"do": "spin"}"#),
         Fate::Letter("deadline"),
     );
+    let host = stage.host().await;
     stage.publish(&work.messages).await;
-    let host = stage.place.run().await;
     in_hand(&host, 1).await;
     for i in 0..3 {
         work.add(message(format!("behind-{i}"), describe), Fate::Output);

@@ -14,8 +14,8 @@ pub(crate) async fn dead_letters_are_the_message_byte_for_byte<B: Subject>(stage
     for message in odd(stage.row.is.headers) {
         work.add(message, Fate::Letter("denied"));
     }
+    let _host = stage.host().await;
     stage.publish(&work.messages).await;
-    let _host = stage.place.run().await;
     stage.check(&work).await;
     check_same(&stage.letters().await, &work.messages, "");
 }
@@ -36,8 +36,8 @@ pub(crate) async fn dead_letters_say_what_happened<B: Subject>(stage: &mut Stage
     ] {
         work.add(message(id, order.to_string()), Fate::Letter(cause));
     }
+    let _host = stage.host().await;
     stage.publish(&work.messages).await;
-    let _host = stage.place.run().await;
     stage.check(&work).await;
     let letters = stage.letters().await;
     check_same(&letters, &work.messages, "");

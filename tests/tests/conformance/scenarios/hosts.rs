@@ -25,7 +25,7 @@ async fn until_it_works(host: &Host) {
 
 pub(crate) async fn two_hosts_share_a_group<B: Subject>(stage: &mut Stage<B>) {
     stage.setup().with("    concurrency: 16\n").write();
-    let hosts = [stage.place.run().await, stage.place.run().await];
+    let hosts = [stage.host().await, stage.host().await];
     let work = Work::plain("m", 3_000);
     stage.feed(&work, 1_000).await;
     stage.check(&work).await;

@@ -130,8 +130,8 @@ pub(crate) async fn odd_messages_are_handled_byte_for_byte<B: Subject>(stage: &m
     for message in odd(stage.row.is.headers) {
         work.add(message, Fate::Output);
     }
+    let _host = stage.host().await;
     stage.publish(&work.messages).await;
-    let _host = stage.place.run().await;
     stage.check(&work).await;
     check_same(&stage.outputs().await, &work.messages, "/p/0");
 }
@@ -146,8 +146,8 @@ pub(crate) async fn messages_of_five_mebibytes<B: Subject>(stage: &mut Stage<B>)
     }
     let larger = message("larger", noise(7, 7 * MEBIBYTE));
     work.add(larger, Fate::Letter("bad-output"));
+    let _host = stage.host().await;
     stage.publish(&work.messages).await;
-    let _host = stage.place.run().await;
     stage.check(&work).await;
     check_same(&stage.outputs().await, &work.messages[..3], "/p/0");
     check_same(&stage.letters().await, &work.messages[3..], "");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use wharf_tests::count::{Fate, Work, message};
-use wharf_tests::host::{Host, PATIENCE, eventually};
+use wharf_tests::host::{Host, PATIENCE, eventually, eventually_or};
 
 use super::messages::check_same;
 use crate::stage::{OUT, Stage};
@@ -36,8 +36,9 @@ pub(crate) async fn outputs_are_confirmed_before_the_message_is_accepted<B: Subj
 ) {
     let mut elsewhere = stage.elsewhere();
     elsewhere.up().await;
+    elsewhere.create(OUT).await;
     stage.setup().to(&elsewhere).write();
-    let host = stage.place.run().await;
+    let host = stage.host().await;
     let mut work = Work::plain("before", 50);
     stage.publish(&work.messages).await;
     stage.until_settled().await;
@@ -67,8 +68,9 @@ pub(crate) async fn an_undeliverable_output_is_a_dead_letter<B: Subject>(stage: 
     }
     let among = json!({"do": "accept", "outputs": [{}, B::unpublishable(), {}]}).to_string();
     work.add(message("among", among), Fate::Letter("undeliverable"));
+    let host = stage.host().await;
     stage.publish(&work.messages).await;
-    let host = stage.place.run().await;
+    stage.until_ended(20 + 4).await;
     stage.until_settled().await;
     let (mut outputs, letters) = (stage.outputs().await, stage.letters().await);
     if !stage.row.can.atomic {
@@ -86,7 +88,7 @@ pub(crate) async fn an_undeliverable_output_is_a_dead_letter<B: Subject>(stage: 
 pub(crate) async fn an_absent_destination_is_made_or_waited_for<B: Subject>(stage: &mut Stage<B>) {
     const ABSENT: &str = "absent";
     stage.setup().out(ABSENT).write();
-    let host = stage.place.run().await;
+    let host = stage.host().await;
     let work = Work::plain("m", 20);
     stage.publish(&work.messages).await;
     if !stage.row.is.makes_destinations {
@@ -94,6 +96,13 @@ pub(crate) async fn an_absent_destination_is_made_or_waited_for<B: Subject>(stag
         all_wait(stage, 20).await;
         stage.subject.create(ABSENT).await;
     }
+    eventually_or("outputs", PATIENCE, async || {
+        match stage.subject.count(ABSENT).await {
+            20 => Ok(()),
+            found => Err(found),
+        }
+    })
+    .await;
     stage.until_settled().await;
     let outputs = stage.subject.items(ABSENT).await;
     work.check(&outputs, &stage.letters().await);
@@ -103,7 +112,7 @@ pub(crate) async fn an_absent_destination_is_made_or_waited_for<B: Subject>(stag
 pub(crate) async fn a_destination_that_refuses_is_waited_for<B: Subject>(stage: &mut Stage<B>) {
     stage.subject.obstruct(OUT, true).await;
     stage.setup().write();
-    let host = stage.place.run().await;
+    let host = stage.host().await;
     let work = Work::plain("m", 20);
     stage.publish(&work.messages).await;
     until_paused(&host).await;

@@ -25,7 +25,7 @@ async fn others_go_first<B: Subject>(stage: &mut Stage<B>, slow: usize, more: &s
     for i in 0..slow {
         work.add(message(format!("slow-{i}"), order.clone()), Fate::Output);
     }
-    let host = stage.place.run().await;
+    let host = stage.host().await;
     let published = Instant::now();
     stage.publish(&work.messages).await;
     eventually("all have failed once", PATIENCE, async || {
