@@ -3,6 +3,7 @@
 //! The log goes to a file beside the configuration, so that a child is never stopped by a full pipe and what a killed
 //! one said can be read. A child ends with its value.
 
+use std::fmt::Debug;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -53,12 +54,28 @@ pub async fn eventually<T>(
     limit: Duration,
     mut look: impl AsyncFnMut() -> Option<T>,
 ) -> T {
+    eventually_or(what, limit, async || look().await.ok_or("nothing")).await
+}
+
+/// Looks until what `look` finds is right.
+///
+/// # Panics
+///
+/// When it was not within `limit`; says what was waited for and what was found last.
+pub async fn eventually_or<T, F: Debug>(
+    what: &str,
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, F>,
+) -> T {
     let end = Instant::now() + limit;
     loop {
-        if let Some(found) = look().await {
-            return found;
+        match look().await {
+            Ok(found) => return found,
+            Err(found) => assert!(
+                Instant::now() < end,
+                "{what}: not within {limit:?}, found: {found:?}"
+            ),
         }
-        assert!(Instant::now() < end, "{what}: not within {limit:?}");
         tokio::time::sleep(LOOK).await;
     }
 }

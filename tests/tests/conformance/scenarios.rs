@@ -40,6 +40,7 @@ macro_rules! each_scenario {
             server::connections_cut_under_load_lose_nothing [Server Redelivers];
             server::a_source_deleted_while_it_is_read_is_gone_on_with [Deletable];
             stopping::sigterm_under_load_loses_and_repeats_nothing [Redelivers];
+            stopping::what_a_stopping_host_cannot_finish_is_given_back [Redelivers];
         }
     };
 }

@@ -56,6 +56,7 @@ pub(crate) struct Stage<B: Subject> {
 pub(crate) struct Setup<'a, B: Subject> {
     stage: &'a Stage<B>,
     port: Option<u16>,
+    drain: &'static str,
     elsewhere: Option<String>,
     publish: Option<String>,
     more: String,
@@ -89,6 +90,12 @@ impl<B: Subject> Setup<'_, B> {
         self
     }
 
+    /// How long stopping may take.
+    pub(crate) fn drain(mut self, drain: &'static str) -> Self {
+        self.drain = drain;
+        self
+    }
+
     /// Further keys of the plugin, a line each, indented by four.
     pub(crate) fn with(mut self, more: &str) -> Self {
         self.more += more;
@@ -110,7 +117,7 @@ impl<B: Subject> Setup<'_, B> {
             text += &format!("    publish: {{ {publish} }}\n");
         }
         text += &self.more;
-        self.stage.place.configure(&text);
+        self.stage.place.configure_drain(self.drain, &text);
     }
 }
 
@@ -137,6 +144,7 @@ impl<B: Subject> Stage<B> {
         let setup = Setup {
             stage: self,
             port: None,
+            drain: "10s",
             elsewhere: None,
             publish: None,
             more: String::new(),
