@@ -268,8 +268,8 @@ impl<B: Subject> Stage<B> {
     }
 
     /// As [`check`](Self::check) after something died: repeats are allowed where outputs and settlement are not one
-    /// step at this broker.
-    pub(crate) async fn check_after_a_crash(&self, work: &Work) {
+    /// step at this broker. Answers the outputs without them.
+    pub(crate) async fn check_after_a_crash(&self, work: &Work) -> Vec<Item> {
         self.until_done(work).await;
         let (mut outputs, mut letters) = (self.outputs().await, self.letters().await);
         if !self.row.can.atomic {
@@ -277,6 +277,7 @@ impl<B: Subject> Stage<B> {
             letters = once(letters);
         }
         work.check(&outputs, &letters);
+        outputs
     }
 
     /// Tells a host to stop, waits until it has, in good order, and answers what it said.

@@ -59,9 +59,7 @@ async fn order_is_kept<B: Subject>(
     stage.until_ended(MESSAGES as u64 / 3).await;
     host.kill();
     let _host = stage.place.run().await;
-    stage.check_after_a_crash(&work).await;
-
-    let mut outputs = stage.outputs().await;
+    let mut outputs = stage.check_after_a_crash(&work).await;
     assert_eq!(out_of_order(&outputs, &of), Vec::<String>::new());
     // One exchange is noticed.
     let first = of(&outputs[0]);

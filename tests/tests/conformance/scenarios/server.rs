@@ -45,20 +45,20 @@ pub(crate) async fn a_server_restarted_under_load_loses_nothing<B: Subject>(stag
     host.ready(true).await;
 }
 
+/// Few messages are read at a time, so that most cuts hit a read and what it was bringing.
 pub(crate) async fn connections_cut_under_load_lose_nothing<B: Subject>(stage: &mut Stage<B>) {
     let proxy = Proxy::start(stage.subject.port()).await;
-    stage.setup().through(proxy.port()).with(RETRY).write();
-    let work = Work::mixed(4_000);
+    let setup = stage.setup().through(proxy.port()).with(RETRY);
+    setup.with("    concurrency: 8\n").write();
     let host = stage.place.run().await;
-    let mut published = 0;
-    for piece in work.messages.chunks(400) {
-        stage.publish(piece).await;
-        published += piece.len() as u64;
-        stage.until_ended(published - 300).await;
-        proxy.cut();
-        stage.until_ended(published - 200).await;
-        proxy.cut();
-    }
+    let cutting = async {
+        for _ in 0..20 {
+            let done = stage.ended().await;
+            stage.until_ended(done + 50).await;
+            proxy.cut();
+        }
+    };
+    let (work, ()) = stage.under_load(500, cutting).await;
     stage.check_after_a_crash(&work).await;
     host.ready(true).await;
 }
