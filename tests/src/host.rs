@@ -38,7 +38,7 @@ pub fn program() -> PathBuf {
     let program = folder.join("wharf");
     assert!(
         program.exists(),
-        "{} is missing: run `cargo build --workspace --bins`",
+        "{} is missing: run `cargo build --workspace --bins --tests`",
         program.display()
     );
     program

@@ -23,8 +23,11 @@ use super::filesystem;
 const APPLICATION_ID: i64 = 0x5748_5246;
 /// Raised with every change of the tables.
 const VERSION: i64 = 2;
-/// How long a statement waits for another process's transaction.
-const BUSY: Duration = Duration::from_secs(5);
+/// Between two tries while another process's transaction is under way. SQLite's own waits grow to a tenth of a second, in
+/// which a busy owner begins dozens of transactions; who publishes from another process waited for a second.
+const BUSY: Duration = Duration::from_millis(1);
+/// How often it is tried: for five seconds and a little.
+const TRIES: i32 = 5000;
 
 /// In hand: delivered and not settled. `due_ms` is NULL.
 pub(super) const IN_HAND: i64 = 0;
@@ -110,14 +113,14 @@ pub(super) fn prepare_folder(path: &Path) -> Result<(), Error> {
 /// A connection that writes. Makes the tables where the file is new.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
     let sqlite = |e: rusqlite::Error| Error::from_sqlite(path, &e);
-    let conn = Connection::open_with_flags(
+    let mut conn = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )
     .map_err(sqlite)?;
-    conn.busy_timeout(BUSY).map_err(sqlite)?;
+    conn.busy_handler(Some(wait)).map_err(sqlite)?;
     conn.set_prepared_statement_cache_capacity(64);
     // Whose file it is, before anything is written to it.
     check(path, &conn)?;
@@ -147,15 +150,24 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
     Ok(conn)
 }
 
+/// Whether to try again, after `tries` of them.
+fn wait(tries: i32) -> bool {
+    let again = tries < TRIES;
+    if again {
+        std::thread::sleep(BUSY);
+    }
+    again
+}
+
 /// A connection that only reads. The file exists: a writer made it.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
     let sqlite = |e: rusqlite::Error| Error::from_sqlite(path, &e);
-    let conn = Connection::open_with_flags(
+    let mut conn = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )
     .map_err(sqlite)?;
-    conn.busy_timeout(BUSY).map_err(sqlite)?;
+    conn.busy_handler(Some(wait)).map_err(sqlite)?;
     conn.pragma_update(None, "query_only", true)
         .map_err(sqlite)?;
     Ok(conn)
