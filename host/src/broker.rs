@@ -1,5 +1,7 @@
 //! The brokers: one adapter per file, each an implementation of [`ports`](crate::ports).
 
 pub mod embedded;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "redis")]
 pub mod redis;
