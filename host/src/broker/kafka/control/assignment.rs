@@ -1,0 +1,100 @@
+//! Partitions come and go.
+
+use std::sync::Arc;
+
+use super::super::watermark::Epoch;
+use super::slot::Slot;
+use super::{Control, Place, Position};
+
+impl<M> Control<M> {
+    /// The partition is ours from now on; `committed` is where it was left, and the text beside it.
+    pub(in crate::broker::kafka) fn assigned(
+        &mut self,
+        place: &Place,
+        committed: Option<(i64, &str)>,
+    ) {
+        self.lost(std::slice::from_ref(place));
+        self.insert(Slot::new(place.clone(), committed));
+    }
+
+    pub(super) fn insert(&mut self, mut slot: Slot) -> Epoch {
+        let mut epoch = self.last_epoch.following();
+        while self.slots.contains_key(&epoch) {
+            epoch = epoch.following();
+        }
+        self.last_epoch = epoch;
+        slot.begin(epoch);
+        let topic = self.places.entry(Arc::clone(&slot.place.topic));
+        topic.or_default().insert(slot.place.partition, epoch);
+        self.slots.insert(epoch, slot);
+        epoch
+    }
+
+    pub(super) fn epoch(&self, topic: &str, partition: i32) -> Option<Epoch> {
+        self.places.get(topic)?.get(&partition).copied()
+    }
+
+    fn epochs(&self, places: &[Place]) -> Vec<Epoch> {
+        places
+            .iter()
+            .filter_map(|p| self.epoch(&p.topic, p.partition))
+            .collect()
+    }
+
+    /// These will be taken away: nothing more of them is handed out.
+    pub(in crate::broker::kafka) fn leaving(&mut self, places: &[Place]) {
+        for epoch in self.epochs(places) {
+            if let Some(slot) = self.slots.get_mut(&epoch) {
+                slot.leaving = true;
+            }
+            self.forget(epoch, i64::MIN);
+        }
+    }
+
+    /// How many of their messages are in hand.
+    pub(in crate::broker::kafka) fn in_hand(&self, places: &[Place]) -> usize {
+        let slots = self
+            .epochs(places)
+            .into_iter()
+            .filter_map(|e| self.slots.get(&e));
+        slots.map(|s| s.tracker.in_hand()).sum()
+    }
+
+    /// These are no longer ours. Answers what is to be committed before somebody else reads them; what is still in hand
+    /// cannot be settled any more.
+    pub(in crate::broker::kafka) fn revoked(&mut self, places: &[Place]) -> Vec<Position> {
+        let positions = self.positions(places);
+        self.lost(places);
+        positions
+    }
+
+    /// These have not been ours for a while: somebody else may have committed more than we know.
+    pub(in crate::broker::kafka) fn lost(&mut self, places: &[Place]) {
+        for epoch in self.epochs(places) {
+            self.drop_slot(epoch);
+        }
+    }
+
+    pub(super) fn drop_slot(&mut self, epoch: Epoch) {
+        self.forget(epoch, i64::MIN);
+        if let Some(slot) = self.slots.remove(&epoch) {
+            self.gone += slot.tracker.gone();
+            if let Some(partitions) = self.places.get_mut(&slot.place.topic) {
+                partitions.remove(&slot.place.partition);
+            }
+        }
+    }
+
+    pub(super) fn positions(&self, places: &[Place]) -> Vec<Position> {
+        let slots = self
+            .epochs(places)
+            .into_iter()
+            .filter_map(|e| self.slots.get(&e));
+        slots.filter_map(Slot::position).collect()
+    }
+
+    /// What is ours.
+    pub(in crate::broker::kafka) fn places(&self) -> Vec<Place> {
+        self.slots.values().map(|s| s.place.clone()).collect()
+    }
+}
