@@ -1,0 +1,267 @@
+//! How a message lies in a Kafka record, both ways. The table is in `docs/wire/kafka.md`.
+//!
+//! Native form, no envelope: key and value are the record's own, a null value is a tombstone, headers are headers, and
+//! a few well-known names among them are metadata. What surprises: a *header* that bears one of those names is written
+//! with [`ESCAPE`] before it, and read back without; a record by any other client is read by the same rules.
+//!
+//! Nothing of the client is here. Its own way of reading headers panics where a name is not UTF-8, which is a choice of
+//! whoever produces; so names are bytes here, both ways.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::metadata::Kept;
+use crate::message::{Header, Message, Origin, Outgoing, Unrepresentable};
+use crate::ports::PublishError;
+
+/// Stands before the name of a header that would be taken for something else.
+const ESCAPE: &str = "wharf-header:";
+
+const ID: &str = "wharf-id";
+const PRIORITY: &str = "wharf-priority";
+const EXPIRES: &str = "wharf-expires";
+const CONTENT_TYPE: &str = "content-type";
+const CORRELATION_ID: &str = "correlation-id";
+const REPLY_TO: &str = "reply-to";
+
+const METADATA: [&str; 6] = [
+    ID,
+    PRIORITY,
+    EXPIRES,
+    CONTENT_TYPE,
+    CORRELATION_ID,
+    REPLY_TO,
+];
+
+/// The longest name a topic may have.
+const TOPIC: usize = 249;
+
+/// A record as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    /// Set by its producer or by the broker, as the topic says; absent in the oldest format of records.
+    pub(super) timestamp_ms: Option<i64>,
+    pub(super) key: Option<Bytes>,
+    pub(super) value: Option<Bytes>,
+    pub(super) headers: Vec<(Bytes, Option<Bytes>)>,
+}
+
+/// What is the same for every record of a subscription.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    pub(super) broker: Arc<str>,
+    pub(super) subscription: Arc<str>,
+    pub(super) group: Arc<str>,
+}
+
+/// The message a record stands for.
+pub(super) fn read(record: Record, of: &Reading, kept: Kept) -> Message {
+    let id = format!("{}/{}/{}", record.topic, record.partition, record.offset);
+    let mut message = Message {
+        id: id.into(),
+        id_stable: true,
+        subscription: Arc::clone(&of.subscription),
+        topic: Arc::clone(&record.topic),
+        origin: Origin {
+            broker: Arc::clone(&of.broker),
+            source: record.topic,
+            partition: u32::try_from(record.partition).ok(),
+            position: record.offset.to_string().into(),
+            group: Some(Arc::clone(&of.group)),
+        },
+        key: record.key,
+        headers: Vec::new(),
+        tombstone: record.value.is_none(),
+        payload: record.value.unwrap_or_default(),
+        timestamp_ms: record
+            .timestamp_ms
+            .and_then(|ms| u64::try_from(ms).ok())
+            .unwrap_or(0),
+        content_type: None,
+        correlation_id: None,
+        reply_to: None,
+        priority: None,
+        expires_at_ms: None,
+        attempts: kept.attempts,
+        first_failed_ms: kept.first_failed_ms,
+        // Kafka keeps no count.
+        deliveries: 0,
+        unrepresentable: None,
+    };
+    headers(record.headers, &mut message);
+    message
+}
+
+/// Metadata goes into its place, the first of a name; one that cannot be read as what it should be stays a header.
+fn headers(headers: Vec<(Bytes, Option<Bytes>)>, message: &mut Message) {
+    let mut seen = [false; METADATA.len()];
+    let mut strange = Vec::new();
+    message.headers.reserve(headers.len());
+    for (name, value) in headers {
+        // The contract has no header without a value.
+        let value = value.unwrap_or_default();
+        if let Some(i) = METADATA.iter().position(|m| m.as_bytes() == &name[..])
+            && !seen[i]
+            && set(METADATA[i], &value, message)
+        {
+            seen[i] = true;
+            continue;
+        }
+        let bare = match name.strip_prefix(ESCAPE.as_bytes()) {
+            Some(_) => name.slice(ESCAPE.len()..),
+            None => name.clone(),
+        };
+        match ByteString::try_from(bare) {
+            Ok(name) => message.headers.push(Header { name, value }),
+            Err(_) => strange.push((name, value)),
+        }
+    }
+    if let Some((name, _)) = strange.first() {
+        message.unrepresentable = Some(Box::new(Unrepresentable {
+            reason: format!(
+                "{} of the record's header names are not UTF-8, the first is {:?}",
+                strange.len(),
+                String::from_utf8_lossy(name)
+            ),
+            headers: strange,
+        }));
+    }
+}
+
+fn set(name: &str, value: &Bytes, message: &mut Message) -> bool {
+    fn put<T>(place: &mut Option<T>, value: Option<T>) -> bool {
+        let good = value.is_some();
+        if good {
+            *place = value;
+        }
+        good
+    }
+    let text = || ByteString::try_from(value.clone()).ok();
+    let digits = || std::str::from_utf8(value).ok();
+    match name {
+        CONTENT_TYPE => put(&mut message.content_type, text()),
+        CORRELATION_ID => put(&mut message.correlation_id, text()),
+        REPLY_TO => put(&mut message.reply_to, text()),
+        PRIORITY => put(&mut message.priority, digits().and_then(|n| n.parse().ok())),
+        EXPIRES => put(
+            &mut message.expires_at_ms,
+            digits().and_then(|n| n.parse().ok()),
+        ),
+        ID => match text() {
+            Some(id) if !id.is_empty() => {
+                message.id = id;
+                true
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Name and value of a header on its way out.
+pub(super) type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
+/// A record to be produced. The time is the client's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Written<'a> {
+    pub(super) partition: Option<i32>,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    /// Metadata, headers, headers whose names are not UTF-8.
+    pub(super) headers: Vec<Pair<'a>>,
+}
+
+/// The record of an output to `topic`; `now_ms` turns a time to live into the time it ends. What Kafka cannot hold is
+/// the message's fault.
+pub(super) fn write<'a>(
+    out: &'a Outgoing,
+    topic: &str,
+    now_ms: u64,
+) -> Result<Written<'a>, PublishError> {
+    if let Some(problem) = topic_problem(topic) {
+        return Err(fault(problem));
+    }
+    if out.delay_ms.is_some_and(|d| d > 0) {
+        return Err(fault(
+            "a Kafka topic cannot hold a message back: publish it without a delay, or to a broker that can",
+        ));
+    }
+    let partition = match out.partition.map(i32::try_from) {
+        None => None,
+        Some(Ok(partition)) => Some(partition),
+        Some(Err(_)) => return Err(fault("there is no partition of that number")),
+    };
+    let mut headers = Vec::with_capacity(out.headers.len() + out.raw_headers.len() + 4);
+    metadata(out, now_ms, &mut headers);
+    for header in &out.headers {
+        let name = if taken(&header.name) {
+            Cow::Owned(format!("{ESCAPE}{}", header.name).into_bytes())
+        } else {
+            Cow::Borrowed(&header.name.as_bytes()[..])
+        };
+        headers.push((name, Cow::Borrowed(&header.value[..])));
+    }
+    for (name, value) in &out.raw_headers {
+        headers.push((Cow::Borrowed(&name[..]), Cow::Borrowed(&value[..])));
+    }
+    if headers.iter().any(|(name, _)| name.contains(&0)) {
+        // Many clients, ours among them, would read it as a shorter one.
+        return Err(fault("the name of a header contains a zero byte"));
+    }
+    Ok(Written {
+        partition,
+        key: out.key.as_deref(),
+        value: (!out.tombstone).then_some(&out.payload[..]),
+        headers,
+    })
+}
+
+fn metadata<'a>(out: &'a Outgoing, now_ms: u64, headers: &mut Vec<Pair<'a>>) {
+    let text = |t: &'a Option<ByteString>| t.as_ref().map(|t| Cow::Borrowed(&t.as_bytes()[..]));
+    let number = |n: u64| Cow::Owned(n.to_string().into_bytes());
+    let ends = |ttl: u32| number(now_ms.saturating_add(ttl.into()));
+    let all = [
+        (ID, text(&out.id)),
+        (CONTENT_TYPE, text(&out.content_type)),
+        (CORRELATION_ID, text(&out.correlation_id)),
+        (REPLY_TO, text(&out.reply_to)),
+        (PRIORITY, out.priority.map(|p| number(p.into()))),
+        (EXPIRES, out.ttl_ms.map(ends)),
+    ];
+    let there = |(name, value): (&'static str, Option<Cow<'a, [u8]>>)| {
+        value.map(|value| (Cow::Borrowed(name.as_bytes()), value))
+    };
+    headers.extend(all.into_iter().filter_map(there));
+}
+
+fn fault(problem: &str) -> PublishError {
+    PublishError::Message(format!("kafka: {problem}"))
+}
+
+/// Whether a header of that name would be read as something else.
+fn taken(name: &str) -> bool {
+    METADATA.contains(&name) || name.starts_with(ESCAPE)
+}
+
+/// What is wrong with the name of a topic. A server is not asked about one that no server would take.
+pub(super) fn topic_problem(name: &str) -> Option<&'static str> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    match name {
+        "" => Some("the name of the topic is empty"),
+        "." | ".." => Some("a topic cannot be called `.` or `..`"),
+        _ if name.len() > TOPIC => Some("the name of a topic has at most 249 characters"),
+        _ if !name.bytes().all(legal) => Some(
+            "the name of a topic has only the letters a to z, A to Z, digits, `.`, `_` and `-`",
+        ),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
