@@ -102,12 +102,21 @@ fn a_paused_partition_goes_on_at_half_and_at_most_once_a_second() {
     let tokens: Vec<Token> = c.fetch(room(4)).into_iter().map(|h| h.token).collect();
     assert_eq!(c.turn(t0).1, Next::Wait(ms(100)));
     assert_eq!(c.turn(t0 + ms(100)).0, [Action::Pause(vec![place(0)])]);
-    for token in &tokens[..2] {
+    let resumed = |actions: &[Action]| actions.contains(&Action::Resume(vec![place(0)]));
+    c.settle(tokens[0], Settlement::Accept, t0).unwrap();
+    assert!(!resumed(&c.turn(t0 + ms(1000)).0), "above half");
+    c.settle(tokens[1], Settlement::Accept, t0).unwrap();
+    let t1 = t0 + ms(1001);
+    assert!(resumed(&c.turn(t1).0));
+    receive(&mut c, 4..6);
+    c.turn(t1);
+    let (actions, _) = c.turn(t1 + ms(100));
+    assert!(actions.contains(&Action::Pause(vec![place(0)])));
+    for token in &tokens[2..] {
         c.settle(*token, Settlement::Accept, t0).unwrap();
     }
-    let resumed = |actions: &[Action]| actions.contains(&Action::Resume(vec![place(0)]));
-    assert!(!resumed(&c.turn(t0 + ms(999)).0), "resumed when assigned");
-    assert!(resumed(&c.turn(t0 + ms(1000)).0));
+    assert!(!resumed(&c.turn(t1 + ms(999)).0), "a second is not over");
+    assert!(resumed(&c.turn(t1 + ms(1000)).0));
 }
 
 #[test]
