@@ -38,6 +38,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "kafka")]
+pub use self::broker::kafka;
 pub use self::broker::{Broker, Embedded, Redis, Sync};
 pub use self::defaults::Defaults;
 pub use self::diagnostic::{Diagnostic, Related, Report, Severity};

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{ByteSize, Secret, duration};
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
+
 /// A named connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
