@@ -59,6 +59,9 @@ for part in "${@:-rust}"; do
         rust) need cc gcc libc6-dev ;;
         test)
             need redis-server redis-server
+            # For Kafka, whose jars the tests fetch themselves.
+            need java openjdk-17-jre-headless
+            need mvn maven
             need python3 python3
             ;;
         guests)

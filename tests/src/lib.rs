@@ -3,6 +3,7 @@
 pub mod count;
 pub mod guests;
 pub mod host;
+pub mod kafka_server;
 pub mod plugins;
 pub mod proxy;
 pub mod redis_server;

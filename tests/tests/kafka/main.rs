@@ -1,0 +1,3 @@
+//! Kafka, on servers these tests start themselves.
+
+mod server;
