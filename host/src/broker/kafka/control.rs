@@ -46,6 +46,8 @@ const BUFFER_GRACE: Duration = Duration::from_millis(500);
 const WINDOW_GRACE: Duration = Duration::from_millis(100);
 /// Least time between two resumptions of a partition.
 const RESUME_EVERY: Duration = Duration::from_secs(1);
+/// How long the client has to go back before it is told again.
+const SEEK_EVERY: Duration = Duration::from_millis(500);
 /// How often positions are handed to the client, which commits them by itself.
 const STORE_EVERY: Duration = Duration::from_millis(100);
 /// How often attempts are committed where the watermark stands still.
@@ -139,11 +141,6 @@ impl<M> Control<M> {
                     bytes,
                     message,
                 });
-            }
-            Received::Doubtful(to) => {
-                if let Some(slot) = self.slots.get_mut(&epoch) {
-                    slot.again = Some(to);
-                }
             }
             Received::Known | Received::Restarted => {}
         }
@@ -313,6 +310,14 @@ impl<M> Control<M> {
         if !still.is_empty() {
             self.committed_at = Some(now);
             actions.push(Action::Commit(still));
+        }
+    }
+
+    /// The client could not go back: it is told again.
+    pub(super) fn not_sought(&mut self, place: &Place) {
+        let epoch = self.epoch(&place.topic, place.partition);
+        if let Some(slot) = epoch.and_then(|e| self.slots.get_mut(&e)) {
+            slot.tracker.doubt();
         }
     }
 

@@ -77,20 +77,22 @@ pub(super) enum Received {
     New,
     /// It is settled, in hand, or will be read again: throw it away.
     Known,
-    /// It lies behind everything that was to be read again, and nothing of that came. Either it was under way when the
-    /// partition was told to go back, or the log lost the rest: go back to this offset again, and throw it away.
-    Doubtful(i64),
     /// The log goes on before where it was: begin a new epoch, and receive it there.
     Restarted,
 }
 
 /// A partition that was told to go back, until the first message came again.
+///
+/// One from behind where it was is either under way still, or the log lost everything that was to be read again. So it
+/// is thrown away and the partition told again, until a gap is believed.
 #[derive(Debug, Clone, Copy)]
 struct Rewound {
     /// The position it went back from.
     from: i64,
     /// How often it has been told.
     told: u8,
+    /// Whether it has to be told again. Until then whatever comes is thrown away.
+    doubt: bool,
 }
 
 /// The offsets of one partition during one assignment.
@@ -144,12 +146,11 @@ impl Tracker {
             if offset < cursor {
                 return Received::Restarted;
             }
-            if let Some(rewound) = &mut self.rewound
-                && offset >= rewound.from
-                && rewound.told < Self::TELLINGS
-            {
-                rewound.told += 1;
-                return Received::Doubtful(cursor);
+            if let Some(rewound) = &mut self.rewound {
+                rewound.doubt |= offset >= rewound.from && rewound.told < Self::TELLINGS;
+                if rewound.doubt {
+                    return Received::Known;
+                }
             }
             self.give_up(cursor, offset);
         }
@@ -284,15 +285,41 @@ impl Tracker {
         self.rewound = Some(Rewound {
             from: self.cursor?,
             told: 1,
+            doubt: false,
         });
         self.cursor = Some(to);
         Some(to)
+    }
+
+    /// The partition could not be told to go back.
+    pub(super) fn doubt(&mut self) {
+        if let Some(rewound) = &mut self.rewound {
+            rewound.doubt = true;
+        }
+    }
+
+    /// Whether the partition has to be told again to go back.
+    pub(super) fn doubts(&self) -> bool {
+        self.rewound.is_some_and(|r| r.doubt)
+    }
+
+    /// It is told again. Answers to where.
+    pub(super) fn rewind_again(&mut self) -> Option<i64> {
+        let rewound = self.rewound.as_mut().filter(|r| r.doubt)?;
+        rewound.doubt = false;
+        rewound.told = rewound.told.saturating_add(1);
+        self.cursor
     }
 
     /// The offset to commit: the first one that is not settled, or the position behind the newest. `None` until the
     /// first message.
     pub(super) fn watermark(&self) -> Option<i64> {
         self.entries.front().map(|e| e.offset).or(self.end)
+    }
+
+    /// Messages that have to come again before anything new can.
+    pub(super) fn released(&self) -> usize {
+        self.released
     }
 
     /// Handed out and not settled.

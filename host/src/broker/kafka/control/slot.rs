@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::super::metadata::{self, Kept};
 use super::super::watermark::{Epoch, Tracker};
-use super::{Amount, Place, Position, RESUME_EVERY};
+use super::{Amount, Place, Position, RESUME_EVERY, SEEK_EVERY};
 use crate::delivery::Token;
 
 /// Full at the bound, and until there is half of it.
@@ -51,8 +51,8 @@ pub(super) struct Slot {
     gate: Gate,
     /// Not to be read again before this, once something was released.
     due: Option<Instant>,
-    /// It was told to go back there, and has to be told again.
-    pub(super) again: Option<i64>,
+    /// When it was told to go back.
+    told_at: Option<Instant>,
     /// What the client was told last, or found when the partition became ours.
     saved: Option<i64>,
     /// Something has to be committed although the offset is the same.
@@ -78,7 +78,7 @@ impl Slot {
             resumed_at: None,
             gate: Gate::default(),
             due: None,
-            again: None,
+            told_at: None,
             saved,
             dirty: false,
         }
@@ -130,18 +130,30 @@ impl Slot {
         if self.leaving {
             return None;
         }
-        let again = self.again.take();
-        if self.tracker.must_rewind() {
+        let to = if self.tracker.must_rewind() {
             if self.due.is_some_and(|due| due > now) {
                 return None;
             }
             self.due = None;
-            return self.tracker.rewind();
+            self.tracker.rewind()
+        } else if self.tracker.doubts() && self.told_at.is_none_or(|at| now >= at + SEEK_EVERY) {
+            self.tracker.rewind_again()
+        } else {
+            None
+        };
+        if to.is_some() {
+            self.told_at = Some(now);
         }
-        again
+        to
     }
 
+    /// Since when its window is full. Not while something has to be read again: that has its place in the window already,
+    /// and a paused partition would never be done with it.
     pub(super) fn full(&mut self, bound: Amount, now: Instant) -> Option<Instant> {
+        if self.tracker.released() > 0 {
+            self.gate = Gate::default();
+            return None;
+        }
         let used = Amount {
             messages: self.tracker.span(),
             bytes: self.tracker.bytes(),

@@ -131,6 +131,21 @@ fn a_full_window_is_that_of_its_partition_alone() {
 }
 
 #[test]
+fn a_full_window_of_released_messages_is_read_again() {
+    let t0 = Instant::now();
+    let mut c = assigned(100, 2, t0);
+    receive(&mut c, 0..2);
+    let handed = c.fetch(room(2));
+    c.turn(t0);
+    assert_eq!(c.turn(t0 + ms(100)).0, [Action::Pause(vec![place(0)])]);
+    for one in handed {
+        c.settle(one.token, released(0), t0).unwrap();
+    }
+    let actions = [Action::Seek(place(0), 0), Action::Resume(vec![place(0)])];
+    assert_eq!(c.turn(t0 + ms(1000)).0, actions);
+}
+
+#[test]
 fn large_messages_fill_it_too() {
     let t0 = Instant::now();
     let mut c = assigned(100, 100, t0);
@@ -258,9 +273,17 @@ fn a_client_that_did_not_go_back_is_told_again() {
     let handed = c.fetch(room(1));
     c.settle(handed[0].token, released(0), t0).unwrap();
     c.turn(t0);
-    receive(&mut c, [2]);
+    // Under way still, all of them.
+    receive(&mut c, 2..50);
     assert!(c.is_empty());
-    assert_eq!(c.turn(t0).0, [Action::Seek(place(0), 0)]);
+    assert_eq!(c.turn(t0 + ms(499)).0, []);
+    let again = [Action::Seek(place(0), 0)];
+    assert_eq!(c.turn(t0 + ms(500)).0, again);
+    c.not_sought(&place(0));
+    assert_eq!(c.turn(t0 + ms(1000)).0, again);
+    receive(&mut c, [0]);
+    assert!(!c.is_empty());
+    assert_eq!(c.gone(), 0);
 }
 
 #[test]

@@ -42,13 +42,13 @@ pub(in crate::broker::kafka) struct Bounds {
 pub(in crate::broker::kafka) enum Action {
     Pause(Vec<Place>),
     Resume(Vec<Place>),
-    /// Read on from there.
+    /// Read on from there; answer with [`Control::not_sought`](super::Control::not_sought) where it fails.
     Seek(Place, i64),
     /// Commit these by and by.
     Store(Vec<Position>),
-    /// Commit these now; answer with [`Control::not_committed`] where it fails.
+    /// Commit these now; answer with [`Control::not_committed`](super::Control::not_committed) where it fails.
     Commit(Vec<Position>),
-    /// Commit these and wait; answer with [`Control::flushed`].
+    /// Commit these and wait; answer with [`Control::flushed`](super::Control::flushed).
     Flush(Vec<Position>, Flushed),
 }
 

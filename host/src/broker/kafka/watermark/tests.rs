@@ -119,9 +119,27 @@ fn a_message_under_way_while_going_back_is_not_taken_for_a_gap() {
     t.release(token).unwrap();
     t.forget_waiting(1);
     t.rewind();
-    assert_eq!(t.received(3, 1), Received::Doubtful(1));
+    for under_way in [3, 4, 5, 6, 7] {
+        assert_eq!(t.received(under_way, 1), Received::Known);
+    }
+    assert!(t.doubts());
+    assert_eq!(t.rewind_again(), Some(1));
+    assert!(!t.doubts());
     assert_eq!(t.received(1, 1), Received::New);
     assert_eq!(t.gone(), 0);
+}
+
+#[test]
+fn an_order_to_go_back_that_failed_is_given_again() {
+    let mut t = tracker(&[1, 2]);
+    t.doubt();
+    assert!(!t.doubts(), "nothing was ordered");
+    let token = t.hand_out(1).unwrap();
+    t.release(token).unwrap();
+    t.rewind();
+    t.doubt();
+    assert_eq!(t.rewind_again(), Some(1));
+    assert_eq!(t.rewind_again(), None);
 }
 
 #[test]
@@ -132,7 +150,8 @@ fn a_released_message_the_log_lost_is_given_up_after_all() {
     t.complete(tokens[1]).unwrap();
     t.rewind();
     for _ in 1..Tracker::TELLINGS {
-        assert_eq!(t.received(3, 1), Received::Doubtful(1));
+        assert_eq!(t.received(3, 1), Received::Known);
+        assert_eq!(t.rewind_again(), Some(1));
     }
     assert_eq!(t.received(3, 1), Received::New);
     assert_eq!((t.gone(), t.watermark()), (1, Some(3)));
@@ -283,7 +302,6 @@ fn run(t: &mut Tracker, w: &mut World, step: Step) {
                     w.waiting.insert(offset);
                 }
                 Received::Known => {}
-                Received::Doubtful(to) => w.position = to,
                 Received::Restarted => panic!("the log did not begin again"),
             }
         }
@@ -309,6 +327,8 @@ fn run(t: &mut Tracker, w: &mut World, step: Step) {
         Step::Rewind => {
             if t.must_rewind() {
                 w.position = t.rewind().unwrap();
+            } else if let Some(to) = t.rewind_again() {
+                w.position = to;
             }
         }
         Step::Stale(index) => {
