@@ -34,8 +34,11 @@ guests: setup-guests ## Build the hello handler in Rust, JavaScript and Python, 
 lint: setup-rust ## Formatting, clippy, licences and documentation, warnings denied
 	@tests/lint.sh
 
-lint-features: setup-rust ## Check the host without default features
-	@cargo clippy --locked --package wharf --no-default-features --bins --lib -- -D warnings
+lint-features: setup-rust ## Check the host without default features, and with each broker alone
+	@for features in "" kafka redis; do \
+		echo "features: $${features:-none}"; \
+		cargo clippy --locked --package wharf --no-default-features --features "$$features" --bins --lib -- -D warnings; \
+	done
 
 bench: setup-test ## Measure: microbenchmarks and native twins, in one interleaved run
 	@sdk/build-guests.sh rust

@@ -56,7 +56,13 @@ packages() {
 
 for part in "${@:-rust}"; do
     case $part in
-        rust) need cc gcc libc6-dev ;;
+        rust)
+            need cc gcc libc6-dev
+            # For Kafka's client, which is built from C, and the TLS in it.
+            need c++ g++
+            need make make
+            need perl perl
+            ;;
         test)
             need redis-server redis-server
             # For Kafka, whose jars the tests fetch themselves.

@@ -9,6 +9,8 @@ use super::dlq::Letters;
 use super::failure::{Failure, Result};
 use super::tail::Following;
 use crate::broker::embedded::Embedded;
+#[cfg(feature = "kafka")]
+use crate::broker::kafka::KafkaBroker;
 #[cfg(feature = "redis")]
 use crate::broker::redis::{Options, RedisBroker};
 use crate::config::{self, Config};
@@ -21,6 +23,9 @@ pub(super) enum Client {
     /// A Redis server.
     #[cfg(feature = "redis")]
     Redis(Box<RedisBroker>),
+    /// A Kafka cluster.
+    #[cfg(feature = "kafka")]
+    Kafka(Box<KafkaBroker>),
 }
 
 impl Client {
@@ -39,6 +44,10 @@ impl Client {
                     .map(|broker| Self::Redis(Box::new(broker)))
                     .map_err(|error| at(error.into()))
             }
+            #[cfg(feature = "kafka")]
+            config::Broker::Kafka(kafka) => KafkaBroker::open_client(name, kafka)
+                .map(|broker| Self::Kafka(Box::new(broker)))
+                .map_err(|error| at(error.into())),
             #[allow(unreachable_patterns, reason = "only where a kind was not compiled in")]
             other => Err(at(Failure::new(format!(
                 "this build of wharf has no `{}`",
@@ -52,6 +61,8 @@ impl Client {
             Self::Embedded(embedded) => embedded,
             #[cfg(feature = "redis")]
             Self::Redis(redis) => &**redis,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(kafka) => &**kafka,
         }
     }
 
@@ -61,6 +72,8 @@ impl Client {
             Self::Embedded(embedded) => embedded,
             #[cfg(feature = "redis")]
             Self::Redis(redis) => &**redis,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(kafka) => &**kafka,
         }
     }
 
@@ -76,6 +89,8 @@ impl Client {
             Self::Redis(redis) => {
                 Box::new(super::tail::RedisTail::new(redis, topic, payload.clone()))
             }
+            #[cfg(feature = "kafka")]
+            Self::Kafka(kafka) => Box::new(super::tail::KafkaTail::new(kafka, topic)),
         }
     }
 

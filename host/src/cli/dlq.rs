@@ -6,6 +6,8 @@
 
 mod diagnosis;
 mod embedded;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod letters;
 mod list;
 mod purge;

@@ -1,6 +1,8 @@
 //! `wharf tail`: looks at a topic or stream without consuming from it.
 
 mod embedded;
+#[cfg(feature = "kafka")]
+mod kafka;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -8,6 +10,8 @@ use futures_util::future::BoxFuture;
 use owo_colors::OwoColorize as _;
 
 pub(super) use self::embedded::EmbeddedTail;
+#[cfg(feature = "kafka")]
+pub(super) use self::kafka::{KafkaTail, record as kafka_record};
 #[cfg(feature = "redis")]
 pub(super) use self::redis::RedisTail;
 use super::client::Client;

@@ -79,8 +79,10 @@ impl Walk<'_> {
             }
             Value::Scalar(scalar) => {
                 coerce(scalar, schema);
-                if schema::accepts(schema, "object") && scalar.kind == Kind::Text {
-                    // Text where a map of secrets might be wanted.
+                let misplaced = schema::accepts(schema, "object") && scalar.kind == Kind::Text;
+                let foreign = schema.get("format").is_some_and(|f| f == "foreign");
+                if misplaced || foreign {
+                    // Text where a map of secrets might be wanted, or a setting of another program: who knows which.
                     hide(node, self.sources);
                 } else if schema.get("format").is_some_and(|format| format == "path") {
                     self.absolute(node, path);

@@ -23,6 +23,9 @@ pub enum Broker {
     /// Redis streams.
     #[cfg(feature = "redis")]
     Redis(Redis),
+    /// Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(Box<kafka::Kafka>),
 }
 
 impl Broker {
@@ -33,6 +36,8 @@ impl Broker {
             Self::Embedded(_) => "embedded",
             #[cfg(feature = "redis")]
             Self::Redis(_) => "redis",
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => "kafka",
         }
     }
 }

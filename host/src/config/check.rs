@@ -25,7 +25,7 @@ pub(super) fn check(config: &Config, written: &Node, merged: &Node, problems: &m
     brokers::check(&mut check);
     for (name, plugin) in &config.plugins {
         let path = Path::of(["plugins", name]);
-        names::check(&mut check, &path, plugin);
+        names::check(&mut check, &path, name, plugin);
         policy::check(&mut check, &path, plugin);
         flow::check(&mut check, &path, name, plugin);
     }
@@ -77,6 +77,8 @@ impl<'a> Check<'a> {
             Broker::Embedded(embedded) => format!("file {}", embedded.path.display()),
             #[cfg(feature = "redis")]
             Broker::Redis(redis) => format!("redis {}", redis.url.expose()),
+            #[cfg(feature = "kafka")]
+            Broker::Kafka(kafka) => format!("kafka {}", kafka.bootstrap_servers),
         })
     }
 

@@ -112,7 +112,7 @@ impl Plugin {
 pub struct Subscription {
     /// The broker's name.
     pub broker: String,
-    /// The topic, on an embedded broker.
+    /// The topic, on an embedded broker or Kafka; on Kafka also a pattern of topics, which begins with `^`.
     #[serde(default)]
     pub topic: Option<String>,
     /// The stream, on Redis.
@@ -226,7 +226,7 @@ pub enum Start {
 pub struct Destination {
     /// The broker's name.
     pub broker: String,
-    /// The topic, on an embedded broker.
+    /// The topic, on an embedded broker or Kafka.
     #[serde(default)]
     pub topic: Option<String>,
     /// The stream, on Redis.

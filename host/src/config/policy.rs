@@ -152,7 +152,7 @@ impl Default for Recycle {
 pub struct DeadLetter {
     /// The broker; without it, the one the message came from.
     pub broker: Option<String>,
-    /// The topic on an embedded broker; without it, `dlq.{subscription}.{plugin}`.
+    /// The topic on an embedded broker or Kafka; without it, `dlq.{subscription}.{plugin}`.
     pub topic: Option<String>,
     /// The stream on Redis; without it, `dlq.{subscription}.{plugin}`.
     pub stream: Option<String>,

@@ -136,6 +136,8 @@ impl Opening<'_> {
         match self.config.brokers.get(&self.source.broker) {
             #[cfg(feature = "redis")]
             Some(config::Broker::Redis(redis)) => redis.prefetch as usize,
+            #[cfg(feature = "kafka")]
+            Some(config::Broker::Kafka(_)) => PREFETCH,
             Some(config::Broker::Embedded(_)) | None => PREFETCH,
         }
     }

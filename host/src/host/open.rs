@@ -6,6 +6,8 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use crate::broker::embedded::Embedded;
+#[cfg(feature = "kafka")]
+use crate::broker::kafka::KafkaBroker;
 #[cfg(feature = "redis")]
 use crate::broker::redis::{Options, RedisBroker};
 use crate::config::{self, Config};
@@ -63,6 +65,11 @@ async fn broker_of(name: &str, broker: &config::Broker) -> Result<Arc<dyn Broker
         config::Broker::Redis(options) => {
             let opened = RedisBroker::open(redis_options(name, options))
                 .map_err(|e| refused(e.to_string()))?;
+            Ok(Arc::new(opened))
+        }
+        #[cfg(feature = "kafka")]
+        config::Broker::Kafka(options) => {
+            let opened = KafkaBroker::open(name, options).map_err(|e| refused(e.to_string()))?;
             Ok(Arc::new(opened))
         }
     }

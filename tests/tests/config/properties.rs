@@ -6,6 +6,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use saphyr::{Scalar, Yaml, YamlEmitter};
 use serde_json::Value;
+use wharf::config::kafka::{
+    Cleanup, Compression, Kafka, Mechanism, Partitioner, Property, Security, SecurityProtocol,
+    Topic,
+};
 use wharf::config::{
     self, Admin, Breaker, Broker, ByteSize, Config, DeadLetter, Defaults, Destination, Embedded,
     Grants, HeaderSelection, Host, Isolation, Limits, Log, LogFormat, MaxInFlight,
@@ -314,12 +318,72 @@ fn brokers() -> impl Strategy<Value = BTreeMap<String, Broker>> {
             name,
             ..Redis::new("redis://user:hunter2@127.0.0.1:6379/3")
         });
-    (embedded, redis).prop_map(|(embedded, redis)| {
+    (embedded, redis, kafka()).prop_map(|(embedded, redis, kafka)| {
         BTreeMap::from([
             ("local".to_owned(), Broker::Embedded(embedded)),
             ("cache".to_owned(), Broker::Redis(redis)),
+            ("bus".to_owned(), Broker::Kafka(Box::new(kafka))),
         ])
     })
+}
+
+fn kafka() -> impl Strategy<Value = Kafka> {
+    let topic = (
+        1..1000u32,
+        prop::option::of(1..10u16),
+        prop::option::of(duration()),
+        prop::option::of(size()),
+        prop::sample::select(vec![
+            Cleanup::Delete,
+            Cleanup::Compact,
+            Cleanup::CompactDelete,
+        ]),
+    )
+        .prop_map(
+            |(partitions, replication, retention, retention_bytes, cleanup)| Topic {
+                partitions,
+                replication,
+                retention,
+                retention_bytes,
+                cleanup,
+                properties: BTreeMap::new(),
+            },
+        );
+    (
+        prop::option::of(duration()),
+        prop::sample::select(vec![Compression::None, Compression::Zstd]),
+        prop::sample::select(vec![Partitioner::Murmur2Random, Partitioner::Fnv1aRandom]),
+        duration(),
+        any::<bool>(),
+        prop::collection::btree_map("x\\.[a-z]{1,5}", text().prop_map(Property), 0..3),
+        prop::collection::btree_map("[a-z]{1,9}", topic, 0..3),
+    )
+        .prop_map(
+            |(session, compression, partitioner, linger, secured, properties, declare)| {
+                let security = Security {
+                    protocol: SecurityProtocol::SaslPlaintext,
+                    mechanism: Some(Mechanism::Plain),
+                    username: Some("u".to_owned()),
+                    password: Some(Secret::new("pa$$word")),
+                    ..Security::default()
+                };
+                Kafka {
+                    session_timeout: session.map(|s| s + Duration::from_secs(1)),
+                    compression,
+                    partitioner,
+                    linger,
+                    delivery_timeout: linger + Duration::from_secs(1),
+                    security: if secured {
+                        security
+                    } else {
+                        Security::default()
+                    },
+                    properties,
+                    declare,
+                    ..Kafka::new("127.0.0.1:9092")
+                }
+            },
+        )
 }
 
 fn process() -> impl Strategy<Value = (Telemetry, Admin, Host, Log)> {
@@ -403,8 +467,14 @@ fn written(config: &Config) -> Value {
     double_dollars(&mut json);
     let doubled = |secret: &Secret| Value::from(secret.expose().replace('$', "$$"));
     for (name, broker) in &config.brokers {
-        if let Broker::Redis(redis) = broker {
-            json["brokers"][name]["url"] = doubled(&redis.url);
+        match broker {
+            Broker::Redis(redis) => json["brokers"][name]["url"] = doubled(&redis.url),
+            Broker::Kafka(kafka) => {
+                if let Some(password) = &kafka.security.password {
+                    json["brokers"][name]["security"]["password"] = doubled(password);
+                }
+            }
+            Broker::Embedded(_) => {}
         }
     }
     for (name, plugin) in &config.plugins {

@@ -12,10 +12,11 @@
 //! - **Full is first answered by not polling.** Pausing a partition throws away what the client has fetched ahead, and
 //!   the client leaks a little each time. Handlers that are slow but moving never cause one; only what stays full for
 //!   [`BUFFER_GRACE`] or [`WINDOW_GRACE`] is paused, and resumed at half, at most once a second.
-//! - **A released message stops its partition** until it is read again from there: what was received behind it is thrown
-//!   away. So order is kept whoever asked for it. A delay given with the release delays the partition.
+//! - **A released message is handed out again from memory**, before whatever is newer in its partition, or when its
+//!   delay is over. Where an order is promised it is not delayed here: dispatch keeps such messages in hand.
 //! - **Attempts are committed while the watermark stands still**: an explicit commit of the same offset with another
 //!   text. Where it moves, the text goes along with the offset.
+//! - **A partition that kills its owners** is handed out one message at a time ([`slot::CAUTIOUS`]).
 //! - **A revoked partition** is emptied first ([`Control::leaving`]), given some time, and then given up with a commit
 //!   of what is settled ([`Control::revoked`]). One that was lost is given up without ([`Control::lost`]).
 
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::metadata::Kept;
+use super::metadata::{self, Kept};
 use super::watermark::{Epoch, Received};
 use crate::commit::Settlement;
 use crate::delivery::Token;
@@ -46,32 +47,36 @@ const BUFFER_GRACE: Duration = Duration::from_millis(500);
 const WINDOW_GRACE: Duration = Duration::from_millis(100);
 /// Least time between two resumptions of a partition.
 const RESUME_EVERY: Duration = Duration::from_secs(1);
-/// How long the client has to go back before it is told again.
-const SEEK_EVERY: Duration = Duration::from_millis(500);
 /// How often positions are handed to the client, which commits them by itself.
 const STORE_EVERY: Duration = Duration::from_millis(100);
 /// How often attempts are committed where the watermark stands still.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
 
+/// A message to be handed out. It lies in its partition's tracker.
 #[derive(Debug)]
-struct Waiting<M> {
+struct Waiting {
     epoch: Epoch,
     offset: i64,
     bytes: usize,
-    message: M,
 }
 
 /// One consumer's state. `M` is a message, whatever it is made of.
 #[derive(Debug)]
 pub(super) struct Control<M> {
     bounds: Bounds,
-    slots: BTreeMap<Epoch, Slot>,
+    /// What is released may not be overtaken by what is newer in its partition: a delay is no delay then.
+    ordered: bool,
+    slots: BTreeMap<Epoch, Slot<M>>,
     places: HashMap<Arc<str>, HashMap<i32, Epoch>>,
     last_epoch: Epoch,
-    /// Received and not handed out, in the order they came.
-    buffer: VecDeque<Waiting<M>>,
+    /// To be handed out, those of a partition in their order.
+    buffer: VecDeque<Waiting>,
     buffered: usize,
+    /// Released, and to be handed out again after a while.
+    delayed: BTreeMap<(Instant, Epoch, i64), usize>,
     gate: Gate,
+    /// How long the text beside an offset may be.
+    most: usize,
     stored_at: Option<Instant>,
     committed_at: Option<Instant>,
     stopping: bool,
@@ -79,32 +84,32 @@ pub(super) struct Control<M> {
     settled: Flushed,
     flushing: Flushed,
     flushed: Flushed,
-    /// Of partitions that are no longer here.
-    gone: u64,
 }
 
-impl<M> Control<M> {
+impl<M: Clone> Control<M> {
     /// Without partitions.
-    pub(super) fn new(bounds: Bounds) -> Self {
+    pub(super) fn new(bounds: Bounds, ordered: bool) -> Self {
         Self {
             bounds,
+            ordered,
             slots: BTreeMap::new(),
             places: HashMap::new(),
             last_epoch: Epoch(0),
             buffer: VecDeque::new(),
             buffered: 0,
+            delayed: BTreeMap::new(),
             gate: Gate::default(),
+            most: metadata::MOST,
             stored_at: None,
             committed_at: None,
             stopping: false,
             settled: Flushed(0),
             flushing: Flushed(0),
             flushed: Flushed(0),
-            gone: 0,
         }
     }
 
-    /// A message came. One of a partition that is not ours, or that will be read again, is thrown away.
+    /// A message came. One of a partition that is not ours is thrown away.
     pub(super) fn message(
         &mut self,
         topic: &str,
@@ -122,51 +127,50 @@ impl<M> Control<M> {
         if self.stopping || slot.leaving {
             return;
         }
-        let mut answer = slot.tracker.received(offset, bytes);
-        if answer == Received::Restarted {
+        if let Received::Restarted(message) = slot.tracker.received(offset, bytes, message) {
             let anew = slot.anew();
             self.drop_slot(epoch);
             epoch = self.insert(anew);
-            answer = match self.slots.get_mut(&epoch) {
-                Some(slot) => slot.tracker.received(offset, bytes),
-                None => return,
-            };
-        }
-        match answer {
-            Received::New => {
-                self.buffered += bytes;
-                self.buffer.push_back(Waiting {
-                    epoch,
-                    offset,
-                    bytes,
-                    message,
-                });
+            if let Some(slot) = self.slots.get_mut(&epoch) {
+                slot.tracker.received(offset, bytes, message);
             }
-            Received::Known | Received::Restarted => {}
         }
+        self.buffered += bytes;
+        self.buffer.push_back(Waiting {
+            epoch,
+            offset,
+            bytes,
+        });
     }
 
     /// Hands out what is there, in the order it came, at most `room`; one message may exceed its bytes.
     pub(super) fn fetch(&mut self, room: Room) -> Vec<Handed<M>> {
         let mut handed = Vec::with_capacity(self.buffer.len().min(room.messages));
-        let mut bytes = 0;
+        let (mut bytes, mut at) = (0, 0);
         while handed.len() < room.messages && (bytes < room.bytes || handed.is_empty()) {
-            let Some(waiting) = self.buffer.pop_front() else {
+            let Some(waiting) = self.buffer.get(at) else {
+                break;
+            };
+            let slot = self.slots.get_mut(&waiting.epoch);
+            if slot.as_ref().is_some_and(|s| !s.may_hand_out()) {
+                at += 1;
+                continue;
+            }
+            let Some(waiting) = self.buffer.remove(at) else {
                 break;
             };
             self.buffered -= waiting.bytes;
-            let Some(slot) = self.slots.get_mut(&waiting.epoch) else {
-                continue;
-            };
-            let Some(token) = slot.tracker.hand_out(waiting.offset) else {
-                continue;
-            };
-            bytes += waiting.bytes;
-            handed.push(Handed {
-                token,
-                message: waiting.message,
-                kept: slot.kept(waiting.offset),
-            });
+            if let Some(slot) = slot
+                && let Some((token, message)) = slot.tracker.hand_out(waiting.offset)
+            {
+                bytes += waiting.bytes;
+                handed.push(Handed {
+                    token,
+                    message,
+                    kept: slot.kept(waiting.offset),
+                    deliveries: slot.deliveries(waiting.offset),
+                });
+            }
         }
         handed
     }
@@ -191,56 +195,72 @@ impl<M> Control<M> {
                     attempts,
                     first_failed_ms,
                 };
-                let due = now + after.unwrap_or(Duration::ZERO);
-                let offset = slot.release(token, kept, due).ok_or(Gone)?;
-                self.forget(epoch, offset);
+                let (offset, bytes) = slot.release(token, kept).ok_or(Gone)?;
+                let leaving = slot.leaving || self.stopping;
+                match after.filter(|after| !after.is_zero() && !self.ordered) {
+                    // The next owner has it.
+                    _ if leaving => {}
+                    Some(after) => {
+                        self.delayed.insert((now + after, epoch, offset), bytes);
+                    }
+                    None => self.put_back(epoch, offset, bytes),
+                }
             }
         }
         self.settled.0 += 1;
         Ok(())
     }
 
-    /// Throws away what waits of a partition, from `offset` on.
-    fn forget(&mut self, epoch: Epoch, offset: i64) {
+    /// A message waits again, before whatever is newer in its partition.
+    fn put_back(&mut self, epoch: Epoch, offset: i64, bytes: usize) {
+        let newer = |w: &Waiting| w.epoch == epoch && w.offset > offset;
+        let at = self.buffer.iter().position(newer);
+        self.buffered += bytes;
+        self.buffer.insert(
+            at.unwrap_or(self.buffer.len()),
+            Waiting {
+                epoch,
+                offset,
+                bytes,
+            },
+        );
+    }
+
+    /// Hands out nothing more of a partition.
+    fn forget(&mut self, epoch: Epoch) {
         let mut bytes = 0;
         self.buffer.retain(|w| {
-            let stays = w.epoch != epoch || w.offset < offset;
-            bytes += if stays { 0 } else { w.bytes };
-            stays
+            bytes += if w.epoch == epoch { w.bytes } else { 0 };
+            w.epoch != epoch
         });
         self.buffered -= bytes;
-        if let Some(slot) = self.slots.get_mut(&epoch) {
-            slot.tracker.forget_waiting(offset);
-        }
+        self.delayed.retain(|(_, of, _), _| *of != epoch);
     }
 
     /// Nothing more will be fetched. What waits is left to the next owner; from now on settlements are flushed.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
-        let epochs: Vec<Epoch> = self.slots.keys().copied().collect();
-        for epoch in epochs {
-            self.forget(epoch, i64::MIN);
-        }
+        self.buffer.clear();
+        self.buffered = 0;
+        self.delayed.clear();
     }
 
     /// What is to be done now.
     pub(super) fn turn(&mut self, now: Instant) -> (Vec<Action>, Next) {
         let mut actions = Vec::new();
-        self.reading(now, &mut actions);
+        self.due(now);
         let next = self.flow(now, &mut actions);
         self.saving(now, &mut actions);
         (actions, next)
     }
 
-    /// Goes back to what was released.
-    fn reading(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if self.stopping {
-            return;
-        }
-        for slot in self.slots.values_mut() {
-            if let Some(to) = slot.seek(now) {
-                actions.push(Action::Seek(slot.place.clone(), to));
-            }
+    /// What was released for a while and is due waits again.
+    fn due(&mut self, now: Instant) {
+        while let Some(first) = self.delayed.first_entry()
+            && first.key().0 <= now
+        {
+            let ((_, epoch, offset), bytes) = first.remove_entry();
+            self.put_back(epoch, offset, bytes);
         }
     }
 
@@ -285,11 +305,7 @@ impl<M> Control<M> {
     /// Hands positions and attempts to the client.
     fn saving(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if self.stopping {
-            if self.flushing < self.settled {
-                self.flushing = self.settled;
-                let positions = self.positions(&self.places());
-                actions.push(Action::Flush(positions, self.settled));
-            }
+            actions.extend(self.flush());
             return;
         }
         let due = |at: Option<Instant>, every| at.is_none_or(|at| now >= at + every);
@@ -298,8 +314,11 @@ impl<M> Control<M> {
         let (mut moved, mut still) = (Vec::new(), Vec::new());
         for slot in self.slots.values_mut() {
             match slot.unsaved() {
-                Unsaved::Moved if store => moved.extend(slot.save()),
-                Unsaved::Still if commit => still.extend(slot.save()),
+                Unsaved::Cautious if commit => {
+                    actions.extend(slot.save(self.most).map(Action::Begin));
+                }
+                Unsaved::Moved if store => moved.extend(slot.save(self.most)),
+                Unsaved::Still if commit => still.extend(slot.save(self.most)),
                 _ => {}
             }
         }
@@ -313,11 +332,26 @@ impl<M> Control<M> {
         }
     }
 
-    /// The client could not go back: it is told again.
-    pub(super) fn not_sought(&mut self, place: &Place) {
-        let epoch = self.epoch(&place.topic, place.partition);
+    /// Commits what was settled since the last flush, once nothing more is fetched: whoever settled it waits for that.
+    pub(super) fn flush(&mut self) -> Option<Action> {
+        if !self.stopping || self.flushing >= self.settled {
+            return None;
+        }
+        self.flushing = self.settled;
+        let positions = self.positions(&self.places());
+        Some(Action::Flush(positions, self.settled))
+    }
+
+    /// What of a cautious partition is handed out next was committed, or not.
+    pub(super) fn began(&mut self, position: &Position, committed: bool, now: Instant) {
+        let epoch = self.epoch(&position.place.topic, position.place.partition);
         if let Some(slot) = epoch.and_then(|e| self.slots.get_mut(&e)) {
-            slot.tracker.doubt();
+            if committed {
+                slot.sure = Some(position.offset);
+            } else {
+                // Not again at once.
+                self.committed_at = Some(now);
+            }
         }
     }
 
@@ -331,6 +365,14 @@ impl<M> Control<M> {
         }
     }
 
+    /// The server takes no text of this length beside an offset: shorter ones from now on, at last none.
+    pub(super) fn text_refused(&mut self) {
+        self.most = if self.most < 64 { 0 } else { self.most / 4 };
+        for slot in self.slots.values_mut() {
+            slot.dirty = true;
+        }
+    }
+
     /// A flush ended, well or not. One that failed is tried at the next turn.
     pub(super) fn flushed(&mut self, upto: Flushed, confirmed: bool) {
         if confirmed {
@@ -338,6 +380,11 @@ impl<M> Control<M> {
         } else {
             self.flushing = self.flushed;
         }
+    }
+
+    /// Nothing more is fetched.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
     /// Up to where settlements have been made.
@@ -350,14 +397,26 @@ impl<M> Control<M> {
         !self.stopping || self.flushed >= upto
     }
 
-    /// Nothing waits to be fetched.
-    pub(super) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+    /// Whether a fetch would bring something.
+    pub(super) fn is_ready(&self) -> bool {
+        let ready = |w: &Waiting| self.slots.get(&w.epoch).is_some_and(Slot::may_hand_out);
+        self.buffer.iter().any(ready)
     }
 
-    /// Released messages the log did not have any more, since the beginning.
-    pub(super) fn gone(&self) -> u64 {
-        self.gone + self.slots.values().map(|s| s.tracker.gone()).sum::<u64>()
+    /// Messages before the group that were not handed out, where the client knows how far its partitions reach.
+    pub(super) fn waiting(&self, end: impl Fn(&Place) -> Option<i64>) -> u64 {
+        let behind = |slot: &Slot<M>| {
+            let next = slot.next()?;
+            u64::try_from(end(&slot.place)? - next).ok()
+        };
+        let behind: u64 = self.slots.values().filter_map(behind).sum();
+        behind + self.buffer.len() as u64
+    }
+
+    /// Messages handed out and not settled, those that wait for another attempt included.
+    pub(super) fn pending(&self) -> u64 {
+        let in_hand = self.slots.values().map(|s| s.tracker.in_hand());
+        (in_hand.sum::<usize>() + self.delayed.len()) as u64
     }
 }
 

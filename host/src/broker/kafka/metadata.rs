@@ -1,10 +1,13 @@
-//! Attempts of messages that are not settled yet, kept where Kafka has room for them: the text beside a committed
-//! offset.
+//! Attempts of messages that are not settled yet, and owners that did not leave in order, kept where Kafka has room for
+//! them: the text beside a committed offset.
 //!
 //! `wharf1 1041:2@1786000000000 +3:1 +1:4@-250` says: the message at 1041 has two charged attempts, the first of which
 //! failed at that time, in milliseconds since 1970; the one at 1044 has one; the one at 1045 has four, the first of
 //! which failed 250 ms before the time named last. Offsets are absolute at first, so that they stay true when another
 //! tool moves the committed offset.
+//!
+//! `wharf1 ~3 1041:2` says besides that three owners in a row began at the committed offset, and that the last of them did
+//! not leave in order, or has not left yet.
 //!
 //! A broker takes 4096 bytes unless told otherwise (`offset.metadata.max.bytes`). What does not fit is left out from
 //! the highest offset down: a count may then be short after a restart, never long (guarantee 3). What other programs
@@ -28,16 +31,33 @@ pub(super) struct Kept {
     pub(super) first_failed_ms: Option<u64>,
 }
 
-/// The text for these messages, in at most `most` bytes; empty where there is nothing to say.
+/// What stands beside a committed offset.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Text {
+    /// How many owners in a row began there; 0 where the last one left in order.
+    pub(super) begun: u32,
+    /// Attempts, by offset.
+    pub(super) kept: BTreeMap<i64, Kept>,
+}
+
+/// The text for this, in at most `most` bytes; empty where there is nothing to say.
 pub(super) fn write<'a>(
+    begun: u32,
     kept: impl IntoIterator<Item = (&'a i64, &'a Kept)>,
     most: usize,
 ) -> String {
     let mut text = String::new();
+    if begun > 0 {
+        text = format!("{FORM} ~{begun}");
+        if text.len() > most {
+            text.clear();
+        }
+    }
     let (mut last, mut last_ms) = (None, 0);
     for (offset, kept) in kept {
         let before = text.len();
         let written = match last {
+            None if before > 0 => write!(text, " {offset}"),
             None => write!(text, "{FORM} {offset}"),
             Some(last) => write!(text, " +{}", offset - last),
         }
@@ -58,15 +78,28 @@ pub(super) fn write<'a>(
 }
 
 /// What the text says; nothing where it is not ours, or not whole.
-pub(super) fn read(text: &str) -> BTreeMap<i64, Kept> {
-    entries(text).unwrap_or_default()
+pub(super) fn read(text: &str) -> Text {
+    parse(text).unwrap_or_default()
+}
+
+fn parse(text: &str) -> Option<Text> {
+    let rest = text.strip_prefix(FORM)?.strip_prefix(' ')?;
+    let Some(marked) = rest.strip_prefix('~') else {
+        let kept = entries(rest)?;
+        return Some(Text { begun: 0, kept });
+    };
+    let (begun, rest) = match marked.split_once(' ') {
+        Some((begun, rest)) => (begun, Some(rest)),
+        None => (marked, None),
+    };
+    Some(Text {
+        begun: u32::try_from(number(begun)?).ok()?,
+        kept: rest.map_or_else(|| Some(BTreeMap::new()), entries)?,
+    })
 }
 
 fn entries(text: &str) -> Option<BTreeMap<i64, Kept>> {
-    let mut words = text.split(' ');
-    if words.next() != Some(FORM) {
-        return None;
-    }
+    let words = text.split(' ');
     let mut all = BTreeMap::new();
     let (mut last, mut last_ms) = (None, 0_i64);
     for word in words {

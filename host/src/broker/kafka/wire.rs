@@ -14,6 +14,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::metadata::Kept;
+use crate::config::kafka::topic_problem;
 use crate::message::{Header, Message, Origin, Outgoing, Unrepresentable};
 use crate::ports::PublishError;
 
@@ -36,9 +37,6 @@ const METADATA: [&str; 6] = [
     REPLY_TO,
 ];
 
-/// The longest name a topic may have.
-const TOPIC: usize = 249;
-
 /// A record as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
@@ -52,6 +50,15 @@ pub(super) struct Record {
     pub(super) headers: Vec<(Bytes, Option<Bytes>)>,
 }
 
+impl Record {
+    /// As `Message::size` will say.
+    pub(super) fn size(&self) -> usize {
+        let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers = self.headers.iter().map(|(n, v)| n.len() + of(v) + 64);
+        512 + of(&self.key) + of(&self.value) + headers.sum::<usize>()
+    }
+}
+
 /// What is the same for every record of a subscription.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
@@ -61,7 +68,7 @@ pub(super) struct Reading {
 }
 
 /// The message a record stands for.
-pub(super) fn read(record: Record, of: &Reading, kept: Kept) -> Message {
+pub(super) fn read(record: Record, of: &Reading, kept: Kept, deliveries: u32) -> Message {
     let id = format!("{}/{}/{}", record.topic, record.partition, record.offset);
     let mut message = Message {
         id: id.into(),
@@ -90,8 +97,7 @@ pub(super) fn read(record: Record, of: &Reading, kept: Kept) -> Message {
         expires_at_ms: None,
         attempts: kept.attempts,
         first_failed_ms: kept.first_failed_ms,
-        // Kafka keeps no count.
-        deliveries: 0,
+        deliveries,
         unrepresentable: None,
     };
     headers(record.headers, &mut message);
@@ -247,20 +253,6 @@ fn fault(problem: &str) -> PublishError {
 /// Whether a header of that name would be read as something else.
 fn taken(name: &str) -> bool {
     METADATA.contains(&name) || name.starts_with(ESCAPE)
-}
-
-/// What is wrong with the name of a topic. A server is not asked about one that no server would take.
-pub(super) fn topic_problem(name: &str) -> Option<&'static str> {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    match name {
-        "" => Some("the name of the topic is empty"),
-        "." | ".." => Some("a topic cannot be called `.` or `..`"),
-        _ if name.len() > TOPIC => Some("the name of a topic has at most 249 characters"),
-        _ if !name.bytes().all(legal) => Some(
-            "the name of a topic has only the letters a to z, A to Z, digits, `.`, `_` and `-`",
-        ),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,11 @@ pub(in crate::cli) struct Move {
 
 /// Messages at rest. `place` is a topic or stream; a place that does not exist is empty.
 pub(in crate::cli) trait Letters: Send + Sync {
+    /// Whether messages stay where they are for good: what is sent back is then copied, and nothing can be deleted.
+    fn keeps(&self) -> bool {
+        false
+    }
+
     /// How many messages there are.
     fn count<'a>(&'a self, place: &'a str) -> BoxFuture<'a, Result<u64>>;
 
@@ -29,7 +34,7 @@ pub(in crate::cli) trait Letters: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<Record>>>;
 
     /// Moves messages to another place of the same broker. Each is in exactly one of the two at any time, whatever
-    /// happens on the way. Answers how many were still there to be moved.
+    /// happens on the way, unless this place [`keeps`](Self::keeps) them. Answers how many were still there to be moved.
     fn redrive<'a>(
         &'a self,
         from: &'a str,

@@ -38,6 +38,14 @@ pub(super) fn main(args: Args) -> Result<()> {
     let target = Target::find(&config, &args.subscription)?;
     crate::cli::block_on(async move {
         let client = Client::open(&config, &target.at.broker)?;
+        if client.letters().keeps() {
+            client.close().await;
+            return Err(Failure::new(format!(
+                "the dead letters of {} lie in a topic of Kafka, which cannot delete single records: let `retention` of `{}` do it",
+                target.name(),
+                target.at.name
+            )));
+        }
         let mut deleted = 0;
         let done = purge(&args, &target, &client, &mut deleted).await;
         client.close().await;

@@ -69,11 +69,12 @@ pub(super) fn main(args: Args) -> Result<()> {
         };
         let mut moved = 0;
         let done = redrive.run(&args, &mut moved).await;
+        let kept = from.letters().keeps();
         if let Some(home) = redrive.home {
             home.close().await;
         }
         from.close().await;
-        report(&args, &target, moved, done)
+        report(&args, &target, moved, kept, done)
     })
 }
 
@@ -84,7 +85,7 @@ fn home(config: &Config, target: &Target) -> Result<Option<Client>> {
         .transpose()
 }
 
-fn report(args: &Args, target: &Target, moved: u64, done: Result<()>) -> Result<()> {
+fn report(args: &Args, target: &Target, moved: u64, kept: bool, done: Result<()>) -> Result<()> {
     let mut out = Out::new();
     if args.json {
         out.json(&json!({
@@ -93,6 +94,7 @@ fn report(args: &Args, target: &Target, moved: u64, done: Result<()>) -> Result<
             "selected": moved,
             "to": { "broker": target.home, "place": target.retry() },
             "dry_run": args.dry_run,
+            "kept": kept,
         }))?;
     } else {
         let done = if args.dry_run {
@@ -106,6 +108,12 @@ fn report(args: &Args, target: &Target, moved: u64, done: Result<()>) -> Result<
             target.home,
             target.retry()
         ))?;
+        if kept && moved > 0 && !args.dry_run {
+            let place = &target.at.name;
+            out.line(format_args!(
+                "they stay in {place} as well: Kafka keeps records until retention ends them"
+            ))?;
+        }
     }
     // What was done before it failed has been said.
     done
@@ -181,11 +189,11 @@ impl Redrive<'_> {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        let moved = self
-            .from
-            .letters()
-            .delete(&self.target.at.name, &confirmed)
-            .await?;
+        let letters = self.from.letters();
+        let moved = match letters.keeps() {
+            true => confirmed.len() as u64,
+            false => letters.delete(&self.target.at.name, &confirmed).await?,
+        };
         failed.map_or(Ok(moved), |error| Err(error.into()))
     }
 }

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ByteSize, Secret, duration};
 
+mod refused;
+
+pub use refused::topic_problem;
+
 /// Kafka.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -28,11 +32,11 @@ pub struct Kafka {
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub instance_id: Option<String>,
-    /// How long a host that stopped answering keeps its partitions. Servers have limits of their own, 6s to 30m unless
-    /// changed. With `group_protocol: consumer` it is set at the server.
-    #[serde(default = "Kafka::session_timeout", with = "duration")]
-    #[schemars(with = "duration::Text")]
-    pub session_timeout: Duration,
+    /// How long a host that stopped answering keeps its partitions; without it, 45s. Servers have limits of their own, 6s to
+    /// 30m unless changed. With `group_protocol: consumer` it is set at the server.
+    #[serde(default, with = "duration::option")]
+    #[schemars(with = "Option<duration::Text>")]
+    pub session_timeout: Option<Duration>,
     /// How the connection is secured, and who we are.
     #[serde(default)]
     pub security: Security,
@@ -59,10 +63,6 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    fn session_timeout() -> Duration {
-        Duration::from_secs(45)
-    }
-
     fn linger() -> Duration {
         Duration::from_millis(1)
     }
@@ -78,7 +78,7 @@ impl Kafka {
             bootstrap_servers: bootstrap_servers.into(),
             group_protocol: GroupProtocol::default(),
             instance_id: None,
-            session_timeout: Self::session_timeout(),
+            session_timeout: None,
             security: Security::default(),
             compression: Compression::default(),
             partitioner: Partitioner::default(),
@@ -88,107 +88,7 @@ impl Kafka {
             declare: BTreeMap::new(),
         }
     }
-
-    /// Why a name is not taken in `properties`, and what to do instead.
-    #[must_use]
-    pub fn refusal(property: &str) -> Option<&'static str> {
-        let found = REFUSED.iter().find(|(names, _)| names.contains(&property));
-        found.map(|(_, reason)| *reason).or_else(|| {
-            let callback = property.ends_with("_cb") || property == "opaque";
-            callback.then_some("it is not a setting but a function of the program")
-        })
-    }
 }
-
-/// What `properties` may not hold, and why. The client has two names for some of them.
-const REFUSED: [(&[&str], &str); 14] = [
-    (
-        &["bootstrap.servers", "metadata.broker.list"],
-        "use `bootstrap_servers`",
-    ),
-    (
-        &["group.id"],
-        "use `group` of the subscription; without it, it is the plugin's name",
-    ),
-    (&["group.instance.id"], "use `instance_id`"),
-    (
-        &[
-            "group.protocol",
-            "partition.assignment.strategy",
-            "group.remote.assignor",
-            "group.protocol.type",
-        ],
-        "use `group_protocol`; the host is written for cooperative assignment",
-    ),
-    (&["session.timeout.ms"], "use `session_timeout`"),
-    (
-        &[
-            "enable.auto.commit",
-            "enable.auto.offset.store",
-            "auto.commit.enable",
-            "offset.store.method",
-        ],
-        "the host commits what is settled; anything else would lose messages",
-    ),
-    (&["auto.offset.reset"], "use `start` of the subscription"),
-    (
-        &["enable.partition.eof", "statistics.interval.ms"],
-        "the host sets it for itself",
-    ),
-    (
-        &[
-            "acks",
-            "request.required.acks",
-            "enable.idempotence",
-            "enable.gapless.guarantee",
-            "transactional.id",
-        ],
-        "an output counts as published when all in-sync replicas have it, once; this cannot be changed",
-    ),
-    (
-        &[
-            "security.protocol",
-            "sasl.mechanism",
-            "sasl.mechanisms",
-            "sasl.username",
-            "sasl.password",
-            "ssl.ca.location",
-            "ssl.certificate.location",
-            "ssl.key.location",
-            "ssl.key.password",
-            "enable.ssl.certificate.verification",
-            "ssl.endpoint.identification.algorithm",
-        ],
-        "use `security`, which keeps secrets out of sight",
-    ),
-    (
-        &[
-            "sasl.oauthbearer.client.secret",
-            "sasl.oauthbearer.config",
-            "ssl.key.pem",
-            "ssl.keystore.password",
-        ],
-        "it would hold a secret in plain sight",
-    ),
-    (
-        &["compression.type", "compression.codec"],
-        "use `compression`",
-    ),
-    (
-        &[
-            "partitioner",
-            "linger.ms",
-            "queue.buffering.max.ms",
-            "delivery.timeout.ms",
-            "message.timeout.ms",
-        ],
-        "use `partitioner`, `linger` or `delivery_timeout`",
-    ),
-    (
-        &["plugin.library.paths"],
-        "it would load code into the host",
-    ),
-];
 
 /// How members of a group share its partitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -251,6 +151,12 @@ impl SecurityProtocol {
             Self::SaslPlaintext => "sasl_plaintext",
             Self::SaslSsl => "sasl_ssl",
         }
+    }
+
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
     }
 
     /// Whether user and password are wanted.
@@ -452,7 +358,7 @@ impl JsonSchema for Property {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": ["string", "number", "boolean"] })
+        schemars::json_schema!({ "type": ["string", "number", "boolean"], "format": "foreign" })
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "kafka")]
+mod kafka;
+
 use super::Check;
 use crate::config::Broker;
 use crate::config::tree::Path;
@@ -29,6 +32,8 @@ pub(super) fn check(check: &mut Check<'_>) {
             }
             #[cfg(feature = "redis")]
             Broker::Redis(redis) => self::redis::check(check, &path, redis),
+            #[cfg(feature = "kafka")]
+            Broker::Kafka(kafka) => self::kafka::check(check, &path, kafka),
         }
     }
     one_file_one_broker(check);
@@ -38,7 +43,10 @@ pub(super) fn check(check: &mut Check<'_>) {
 fn one_file_one_broker(check: &mut Check<'_>) {
     let mut seen: BTreeMap<&std::path::Path, Path> = BTreeMap::new();
     for (name, broker) in &check.config.brokers {
-        #[cfg_attr(not(feature = "redis"), expect(irrefutable_let_patterns))]
+        #[cfg_attr(
+            not(any(feature = "kafka", feature = "redis")),
+            expect(irrefutable_let_patterns)
+        )]
         let Broker::Embedded(embedded) = broker else {
             continue;
         };

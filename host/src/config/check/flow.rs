@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Check;
+#[cfg(feature = "kafka")]
+use super::names::kafka::reads;
 use crate::config::tree::Path;
 use crate::config::{Order, Plugin};
 
@@ -31,7 +33,7 @@ fn own_dead_letters(check: &mut Check<'_>, path: &Path, name: &str, plugin: &Plu
             continue;
         };
         let back = plugin.subscribe.iter().find(|(_, one)| {
-            one.source() == dead.name && check.place(&one.broker).as_ref() == Some(&place)
+            reads(one.source(), &dead.name) && check.place(&one.broker).as_ref() == Some(&place)
         });
         let Some((source, one)) = back else { continue };
         let source = path.key("subscribe").key(source);
@@ -74,7 +76,7 @@ fn order(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
         // Which brokers keep order is their adapters' to declare; this is the part of it that needs no broker to know.
         let Some(broker) = check
             .broker(&one.broker)
-            .filter(|broker| broker.kind() != "embedded")
+            .filter(|broker| broker.kind() == "redis")
         else {
             continue;
         };
@@ -85,8 +87,14 @@ fn order(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
                 format!("`order: {word}` is a promise that `{}` cannot keep yet: {} has no leased shards", one.broker, broker.kind()),
             )
             .add_related(place, "messages come from there here")
-            .set_help("read from an embedded broker, or set `order: none`");
+            .set_help("read from Kafka or an embedded broker, or set `order: none`");
     }
+}
+
+/// Whether a subscription to `source` reads what lies in `place`. Only Kafka has patterns of places.
+#[cfg(not(feature = "kafka"))]
+fn reads(source: &str, place: &str) -> bool {
+    source == place
 }
 
 /// One group in two subscriptions would deal each message to one of the two, at random.

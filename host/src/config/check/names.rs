@@ -1,25 +1,36 @@
 //! Rules about what a plugin names: brokers that exist, and places in the words of that broker's type.
 
+#[cfg(feature = "kafka")]
+pub(super) mod kafka;
+
 use super::Check;
 use crate::config::tree::{Node, Origin, Path, Span};
 use crate::config::{Plugin, structure};
 
 /// Keys of subscriptions, destinations and dead letters that belong to one type of broker.
-const OWNED: [(&str, &str); 4] = [
-    ("topic", "embedded"),
-    ("stream", "redis"),
-    ("payload", "redis"),
-    ("max_len", "redis"),
+const OWNED: [(&str, &[&str]); 4] = [
+    ("topic", &["embedded", "kafka"]),
+    ("stream", &["redis"]),
+    ("payload", &["redis"]),
+    ("max_len", &["redis"]),
 ];
 
-pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
+#[cfg_attr(
+    not(feature = "kafka"),
+    expect(unused_variables, reason = "only Kafka has rules for names made of it")
+)]
+pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin_name: &str, plugin: &Plugin) {
     for (name, one) in &plugin.subscribe {
         let at = path.key("subscribe").key(name);
         place(check, &at, &one.broker, &[&one.topic, &one.stream]);
+        #[cfg(feature = "kafka")]
+        kafka::subscription(check, &at, one);
     }
     for (name, one) in &plugin.publish {
         let at = path.key("publish").key(name);
         place(check, &at, &one.broker, &[&one.topic, &one.stream]);
+        #[cfg(feature = "kafka")]
+        kafka::destination(check, &at, one);
         if name == "reply" {
             check
                 .key(&at, "a destination cannot be called `reply`")
@@ -40,6 +51,8 @@ pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
         }
     }
     dead_letter(check, path, plugin);
+    #[cfg(feature = "kafka")]
+    kafka::own_topics(check, path, plugin_name, plugin);
 }
 
 /// A subscription or destination: its broker exists, and its place is named in that broker's words.
@@ -48,15 +61,9 @@ fn place(check: &mut Check<'_>, at: &Path, broker: &str, names: &[&Option<String
         return;
     };
     foreign_keys(check, at, broker, kind);
-    let wanted = if kind == "embedded" {
-        "topic"
-    } else {
-        "stream"
-    };
-    let foreign = if kind == "embedded" {
-        "stream"
-    } else {
-        "topic"
+    let (wanted, foreign) = match kind {
+        "redis" => ("stream", "topic"),
+        _ => ("topic", "stream"),
     };
     if !check.stands(&at.key(wanted)) && !check.stands(&at.key(foreign)) {
         check.key(
@@ -159,19 +166,22 @@ fn kind(check: &mut Check<'_>, at: &Path, broker: &str) -> Option<&'static str> 
 fn foreign_keys(check: &mut Check<'_>, at: &Path, broker: &str, kind: &str) {
     for (key, owner) in OWNED {
         let whole = at.key(key);
-        if owner == kind || !check.is_written(&whole) {
+        if owner.contains(&kind) || !check.is_written(&whole) {
             continue;
         }
         let place: Span = check.merged.key_span(&Path::of(["brokers", broker]));
         let fitting = match (key, kind) {
-            ("stream", "embedded") => Some("write `topic` instead".to_owned()),
+            ("stream", "embedded" | "kafka") => Some("write `topic` instead".to_owned()),
             ("topic", "redis") => Some("write `stream` instead".to_owned()),
             _ => Some("leave it out".to_owned()),
         };
         check
             .key(
                 &whole,
-                format!("`{key}` is for brokers of type {owner}, and `{broker}` is of type {kind}"),
+                format!(
+                    "`{key}` is for brokers of type {}, and `{broker}` is of type {kind}",
+                    owner.join(" or ")
+                ),
             )
             .add_related(place, "the broker is here")
             .set_help_if(fitting);

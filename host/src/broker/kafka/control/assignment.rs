@@ -6,18 +6,22 @@ use super::super::watermark::Epoch;
 use super::slot::Slot;
 use super::{Control, Place, Position};
 
-impl<M> Control<M> {
-    /// The partition is ours from now on; `committed` is where it was left, and the text beside it.
+impl<M: Clone> Control<M> {
+    /// The partition is ours from now on; `committed` is where it was left, or where it begins, and the text beside it.
+    /// Answers what is to be committed before anything of it is handed out.
     pub(in crate::broker::kafka) fn assigned(
         &mut self,
         place: &Place,
         committed: Option<(i64, &str)>,
-    ) {
+    ) -> Option<Position> {
         self.lost(std::slice::from_ref(place));
-        self.insert(Slot::new(place.clone(), committed));
+        let slot = Slot::new(place.clone(), committed, self.bounds.window.messages);
+        let first = slot.first(self.most);
+        self.insert(slot);
+        first
     }
 
-    pub(super) fn insert(&mut self, mut slot: Slot) -> Epoch {
+    pub(super) fn insert(&mut self, mut slot: Slot<M>) -> Epoch {
         let mut epoch = self.last_epoch.following();
         while self.slots.contains_key(&epoch) {
             epoch = epoch.following();
@@ -47,7 +51,7 @@ impl<M> Control<M> {
             if let Some(slot) = self.slots.get_mut(&epoch) {
                 slot.leaving = true;
             }
-            self.forget(epoch, i64::MIN);
+            self.forget(epoch);
         }
     }
 
@@ -76,12 +80,11 @@ impl<M> Control<M> {
     }
 
     pub(super) fn drop_slot(&mut self, epoch: Epoch) {
-        self.forget(epoch, i64::MIN);
-        if let Some(slot) = self.slots.remove(&epoch) {
-            self.gone += slot.tracker.gone();
-            if let Some(partitions) = self.places.get_mut(&slot.place.topic) {
-                partitions.remove(&slot.place.partition);
-            }
+        self.forget(epoch);
+        if let Some(slot) = self.slots.remove(&epoch)
+            && let Some(partitions) = self.places.get_mut(&slot.place.topic)
+        {
+            partitions.remove(&slot.place.partition);
         }
     }
 
@@ -90,7 +93,10 @@ impl<M> Control<M> {
             .epochs(places)
             .into_iter()
             .filter_map(|e| self.slots.get(&e));
-        slots.filter_map(Slot::position).collect()
+        let stopping = self.stopping;
+        slots
+            .filter_map(|s| s.position(stopping, self.most))
+            .collect()
     }
 
     /// What is ours.

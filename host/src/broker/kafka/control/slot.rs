@@ -6,8 +6,13 @@ use tokio::time::Instant;
 
 use super::super::metadata::{self, Kept};
 use super::super::watermark::{Epoch, Tracker};
-use super::{Amount, Place, Position, RESUME_EVERY, SEEK_EVERY};
+use super::{Amount, Place, Position, RESUME_EVERY};
 use crate::delivery::Token;
+
+/// A partition that so many owners began at the same offset, none of which left in order, may hold a message that kills
+/// hosts. From then on its messages are handed out one at a time, each after a commit that says so: the one a host dies
+/// of is then the one at the committed offset, and the count beside it is its own.
+pub(super) const CAUTIOUS: u32 = 3;
 
 /// Full at the bound, and until there is half of it.
 #[derive(Debug, Default)]
@@ -34,14 +39,16 @@ pub(super) enum Unsaved {
     No,
     /// A further offset.
     Moved,
-    /// Other attempts at the same offset, or an offset before the last one: the client would not commit it by itself.
+    /// Other attempts, or an offset before the last one: the client would not commit it by itself, or not say how it went.
     Still,
+    /// The message to be handed out next, alone.
+    Cautious,
 }
 
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct Slot<M> {
     pub(super) place: Place,
-    pub(super) tracker: Tracker,
+    pub(super) tracker: Tracker<M>,
     /// Attempts of messages that are not settled, those not received yet included.
     kept: BTreeMap<i64, Kept>,
     /// It will be taken away.
@@ -49,26 +56,31 @@ pub(super) struct Slot {
     pub(super) paused: bool,
     resumed_at: Option<Instant>,
     gate: Gate,
-    /// Not to be read again before this, once something was released.
-    due: Option<Instant>,
-    /// When it was told to go back.
-    told_at: Option<Instant>,
     /// What the client was told last, or found when the partition became ours.
     saved: Option<i64>,
     /// Something has to be committed although the offset is the same.
     pub(super) dirty: bool,
+    /// Where it was found, and how many owners in a row have begun there, this one included.
+    begun: (Option<i64>, u32),
+    /// Messages to be handed out one at a time.
+    caution: usize,
+    /// The offset that is committed for sure, while cautious.
+    pub(super) sure: Option<i64>,
 }
 
-impl Slot {
-    /// Paused, so that it is resumed: the client remembers pauses over rebalances.
-    pub(super) fn new(place: Place, committed: Option<(i64, &str)>) -> Self {
-        let (saved, kept) = match committed {
-            Some((offset, text)) => {
-                let mut kept = metadata::read(text);
-                (Some(offset), kept.split_off(&offset))
-            }
-            None => (None, BTreeMap::new()),
+impl<M> Slot<M> {
+    /// Paused, so that it is resumed: the client remembers pauses over rebalances. `cautious` messages are handed out
+    /// alone where the partition has killed its owners.
+    pub(super) fn new(place: Place, committed: Option<(i64, &str)>, cautious: usize) -> Self {
+        let (saved, text) = match committed {
+            Some((offset, text)) => (Some(offset), metadata::read(text)),
+            None => (None, metadata::Text::default()),
         };
+        let mut kept = text.kept;
+        if let Some(offset) = saved {
+            kept = kept.split_off(&offset);
+        }
+        let begun = text.begun.saturating_add(1);
         Self {
             place,
             tracker: Tracker::new(Epoch(0)),
@@ -77,10 +89,11 @@ impl Slot {
             paused: true,
             resumed_at: None,
             gate: Gate::default(),
-            due: None,
-            told_at: None,
             saved,
             dirty: false,
+            begun: (saved, begun),
+            caution: if begun >= CAUTIOUS { cautious } else { 0 },
+            sure: None,
         }
     }
 
@@ -91,7 +104,7 @@ impl Slot {
             resumed_at: self.resumed_at,
             // Whatever is committed next lies before it.
             saved: self.saved.or(Some(i64::MAX)),
-            ..Self::new(self.place.clone(), None)
+            ..Self::new(self.place.clone(), None, 0)
         }
     }
 
@@ -104,8 +117,22 @@ impl Slot {
         self.kept.get(&offset).copied().unwrap_or_default()
     }
 
+    /// How often a message was handed out alone to owners that did not leave in order, this time included.
+    pub(super) fn deliveries(&self, offset: i64) -> u32 {
+        match self.begun {
+            (Some(at), count) if at == offset => (count + 1).saturating_sub(CAUTIOUS).max(1),
+            _ => 1,
+        }
+    }
+
+    /// Whether the next message may be handed out.
+    pub(super) fn may_hand_out(&self) -> bool {
+        self.caution == 0 || (self.tracker.in_hand() == 0 && self.sure == self.tracker.watermark())
+    }
+
     pub(super) fn accept(&mut self, token: Token) -> Option<()> {
         let offset = self.tracker.complete(token)?;
+        self.caution = self.caution.saturating_sub(1);
         if !self.kept.is_empty() {
             self.kept.remove(&offset);
             if let Some(mark) = self.tracker.watermark() {
@@ -115,45 +142,18 @@ impl Slot {
         Some(())
     }
 
-    pub(super) fn release(&mut self, token: Token, kept: Kept, due: Instant) -> Option<i64> {
-        let offset = self.tracker.release(token)?;
+    /// Answers offset and size.
+    pub(super) fn release(&mut self, token: Token, kept: Kept) -> Option<(i64, usize)> {
+        let (offset, bytes) = self.tracker.release(token)?;
         if kept != self.kept(offset) {
             self.kept.insert(offset, kept);
             self.dirty = true;
         }
-        self.due = self.due.max(Some(due));
-        Some(offset)
+        Some((offset, bytes))
     }
 
-    /// Where the client has to go back to, if it has to.
-    pub(super) fn seek(&mut self, now: Instant) -> Option<i64> {
-        if self.leaving {
-            return None;
-        }
-        let to = if self.tracker.must_rewind() {
-            if self.due.is_some_and(|due| due > now) {
-                return None;
-            }
-            self.due = None;
-            self.tracker.rewind()
-        } else if self.tracker.doubts() && self.told_at.is_none_or(|at| now >= at + SEEK_EVERY) {
-            self.tracker.rewind_again()
-        } else {
-            None
-        };
-        if to.is_some() {
-            self.told_at = Some(now);
-        }
-        to
-    }
-
-    /// Since when its window is full. Not while something has to be read again: that has its place in the window already,
-    /// and a paused partition would never be done with it.
+    /// Since when its window is full.
     pub(super) fn full(&mut self, bound: Amount, now: Instant) -> Option<Instant> {
-        if self.tracker.released() > 0 {
-            self.gate = Gate::default();
-            return None;
-        }
         let used = Amount {
             messages: self.tracker.span(),
             bytes: self.tracker.bytes(),
@@ -170,31 +170,62 @@ impl Slot {
         self.resumed_at = Some(now);
     }
 
+    /// The offset the client brings next, as far as it is known.
+    pub(super) fn next(&self) -> Option<i64> {
+        self.tracker.end().or(self.saved)
+    }
+
     pub(super) fn unsaved(&self) -> Unsaved {
         match self.tracker.watermark() {
             None => Unsaved::No,
+            Some(mark)
+                if self.caution > 0 && self.tracker.in_hand() == 0 && self.sure != Some(mark) =>
+            {
+                Unsaved::Cautious
+            }
+            // A text that is new is committed where it can be seen whether the server takes it.
+            Some(_) if self.dirty => Unsaved::Still,
             Some(mark) if self.saved.is_none_or(|saved| mark > saved) => Unsaved::Moved,
-            Some(mark) if self.saved != Some(mark) || self.dirty => Unsaved::Still,
+            Some(mark) if self.saved != Some(mark) => Unsaved::Still,
             Some(_) => Unsaved::No,
         }
     }
 
     /// The position, taken as told.
-    pub(super) fn save(&mut self) -> Option<Position> {
-        let position = self.position()?;
+    pub(super) fn save(&mut self, most: usize) -> Option<Position> {
+        let position = self.position(false, most)?;
         self.saved = Some(position.offset);
         self.dirty = false;
         Some(position)
     }
 
-    /// What is to be committed of it. `None` until the first message.
-    pub(super) fn position(&self) -> Option<Position> {
-        let offset = self.tracker.watermark()?;
+    /// What is to be committed of it; `None` where nothing is known. Where it is left in order, without a word of who
+    /// began there.
+    pub(super) fn position(&self, stopping: bool, most: usize) -> Option<Position> {
+        let in_order = stopping || self.leaving;
+        let unread = self.saved.filter(|at| in_order && *at != i64::MAX);
+        let offset = self.tracker.watermark().or(unread)?;
+        Some(self.at(offset, in_order, most))
+    }
+
+    /// What is committed when it becomes ours, so that the next owner can tell how this one ended. A cautious one says
+    /// it when it hands out the first message.
+    pub(super) fn first(&self, most: usize) -> Option<Position> {
+        let at = self.saved.filter(|_| self.caution == 0)?;
+        Some(self.at(at, false, most))
+    }
+
+    fn at(&self, offset: i64, in_order: bool, most: usize) -> Position {
         let kept = self.kept.range(offset..).filter(|(_, k)| k.attempts > 0);
-        Some(Position {
+        let begun = match self.begun {
+            _ if in_order => 0,
+            (Some(at), count) if at == offset => count,
+            _ => 1,
+        };
+        Position {
             place: self.place.clone(),
             offset,
-            metadata: metadata::write(kept, metadata::MOST),
-        })
+            metadata: metadata::write(begun, kept, most),
+        }
     }
 }

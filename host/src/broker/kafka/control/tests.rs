@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 
 mod model;
+mod owners;
 
 const TOPIC: &str = "orders";
 
@@ -23,10 +24,13 @@ fn amount(messages: usize) -> Amount {
 }
 
 fn control(buffer: usize, window: usize) -> Control<i64> {
-    Control::new(Bounds {
-        buffer: amount(buffer),
-        window: amount(window),
-    })
+    Control::new(
+        Bounds {
+            buffer: amount(buffer),
+            window: amount(window),
+        },
+        false,
+    )
 }
 
 /// One partition, assigned and resumed.
@@ -61,12 +65,22 @@ fn released(attempts: u32) -> Settlement {
     }
 }
 
+/// A position while the partition is ours, with what else stands beside it.
 fn at(position: i64, metadata: &str) -> Position {
+    left(position, format!("wharf1 ~1 {metadata}").trim())
+}
+
+/// A position of a partition that is left in order.
+fn left(position: i64, metadata: &str) -> Position {
     Position {
         place: place(0),
         offset: position,
         metadata: metadata.to_owned(),
     }
+}
+
+fn messages(handed: Vec<Handed<i64>>) -> Vec<i64> {
+    handed.into_iter().map(|h| h.message).collect()
 }
 
 const fn ms(n: u64) -> Duration {
@@ -131,21 +145,6 @@ fn a_full_window_is_that_of_its_partition_alone() {
 }
 
 #[test]
-fn a_full_window_of_released_messages_is_read_again() {
-    let t0 = Instant::now();
-    let mut c = assigned(100, 2, t0);
-    receive(&mut c, 0..2);
-    let handed = c.fetch(room(2));
-    c.turn(t0);
-    assert_eq!(c.turn(t0 + ms(100)).0, [Action::Pause(vec![place(0)])]);
-    for one in handed {
-        c.settle(one.token, released(0), t0).unwrap();
-    }
-    let actions = [Action::Seek(place(0), 0), Action::Resume(vec![place(0)])];
-    assert_eq!(c.turn(t0 + ms(1000)).0, actions);
-}
-
-#[test]
 fn large_messages_fill_it_too() {
     let t0 = Instant::now();
     let mut c = assigned(100, 100, t0);
@@ -163,11 +162,8 @@ fn a_fetch_keeps_to_its_room_but_for_one_large_message() {
         messages: 9,
         bytes: 15,
     };
-    let got = |c: &mut Control<i64>, room| -> Vec<i64> {
-        c.fetch(room).into_iter().map(|h| h.message).collect()
-    };
-    assert_eq!(got(&mut c, small), [0, 1]);
-    assert_eq!(got(&mut c, small), [2]);
+    assert_eq!(messages(c.fetch(small)), [0, 1]);
+    assert_eq!(messages(c.fetch(small)), [2]);
 }
 
 #[test]
@@ -185,17 +181,6 @@ fn positions_go_to_the_client_now_and_then() {
 }
 
 #[test]
-fn where_a_group_without_an_offset_began_is_kept_at_once() {
-    let t0 = Instant::now();
-    let mut c = control(100, 100);
-    c.assigned(&place(0), None);
-    c.turn(t0);
-    receive(&mut c, [40]);
-    // A crash now must not make the group begin at the end once more.
-    assert_eq!(c.turn(t0).0, [Action::Store(vec![at(40, "")])]);
-}
-
-#[test]
 fn attempts_are_committed_while_the_watermark_stands_still() {
     let t0 = Instant::now();
     let mut c = control(100, 100);
@@ -204,18 +189,77 @@ fn attempts_are_committed_while_the_watermark_stands_still() {
     receive(&mut c, [5, 6]);
     let handed = c.fetch(room(9));
     c.settle(handed[0].token, released(2), t0).unwrap();
-    let position = at(5, "wharf1 5:2@1000");
-    let (actions, _) = c.turn(t0);
-    assert_eq!(
-        actions,
-        [
-            Action::Seek(place(0), 5),
-            Action::Commit(vec![position.clone()])
-        ]
-    );
+    let position = at(5, "5:2@1000");
+    assert_eq!(c.turn(t0).0, [Action::Commit(vec![position.clone()])]);
     assert_eq!(c.turn(t0 + ms(900)).0, [], "once");
     c.not_committed(std::slice::from_ref(&position));
     assert_eq!(c.turn(t0 + ms(1800)).0, [Action::Commit(vec![position])]);
+}
+
+#[test]
+fn a_released_message_goes_before_what_is_newer_in_its_partition() {
+    let t0 = Instant::now();
+    let mut c = assigned(100, 100, t0);
+    c.assigned(&place(1), Some((50, "")));
+    receive(&mut c, 0..2);
+    c.message(TOPIC, 1, 50, 1, 50);
+    receive(&mut c, 2..4);
+    let handed = c.fetch(room(2));
+    for one in handed.iter().rev() {
+        c.settle(one.token, released(0), t0).unwrap();
+    }
+    assert_eq!(messages(c.fetch(room(9))), [50, 0, 1, 2, 3]);
+    assert_eq!(
+        c.turn(t0).0,
+        [Action::Resume(vec![place(1)])],
+        "no charge, no commit"
+    );
+}
+
+#[test]
+fn a_release_with_a_delay_waits_alone() {
+    let t0 = Instant::now();
+    let mut c = assigned(100, 100, t0);
+    receive(&mut c, 0..2);
+    let handed = c.fetch(room(1));
+    let later = Settlement::Release {
+        after: Some(ms(300)),
+        attempts: 0,
+        first_failed_ms: None,
+    };
+    c.settle(handed[0].token, later, t0).unwrap();
+    assert_eq!(messages(c.fetch(room(9))), [1], "what is behind it goes on");
+    assert_eq!(c.pending(), 2);
+    c.turn(t0 + ms(299));
+    assert!(!c.is_ready());
+    c.turn(t0 + ms(300));
+    assert_eq!(messages(c.fetch(room(9))), [0]);
+}
+
+#[test]
+fn what_is_released_while_its_partition_leaves_is_left_to_the_next() {
+    let t0 = Instant::now();
+    let mut c = assigned(100, 100, t0);
+    receive(&mut c, [0]);
+    let handed = c.fetch(room(1));
+    c.leaving(&[place(0)]);
+    c.settle(handed[0].token, released(1), t0).unwrap();
+    assert!(!c.is_ready());
+    assert_eq!(c.revoked(&[place(0)]), [left(0, "wharf1 0:1@1000")]);
+}
+
+#[test]
+fn what_waits_is_what_was_not_handed_out() {
+    let t0 = Instant::now();
+    let mut c = assigned(100, 100, t0);
+    c.assigned(&place(1), Some((40, "")));
+    let ends = |place: &Place| Some(if place.partition == 0 { 10 } else { 45 });
+    assert_eq!(c.waiting(ends), 15);
+    receive(&mut c, 0..4);
+    let handed = c.fetch(room(3));
+    assert_eq!((c.waiting(ends), c.pending()), (12, 3));
+    c.settle(handed[0].token, released(0), t0).unwrap();
+    assert_eq!((c.waiting(ends), c.pending()), (13, 2));
 }
 
 #[test]
@@ -230,110 +274,7 @@ fn attempts_outlive_the_owner_and_go_with_the_offset() {
     assert_eq!(attempts, [2, 1, 0]);
     assert_eq!(handed[0].kept.first_failed_ms, Some(1000));
     c.settle(handed[0].token, Settlement::Accept, t0).unwrap();
-    assert_eq!(c.turn(t0).0, [Action::Store(vec![at(6, "wharf1 6:1")])]);
-}
-
-#[test]
-fn a_delay_of_a_release_delays_its_partition() {
-    let t0 = Instant::now();
-    let mut c = assigned(100, 100, t0);
-    receive(&mut c, [0]);
-    let handed = c.fetch(room(1));
-    let settlement = Settlement::Release {
-        after: Some(ms(300)),
-        attempts: 0,
-        first_failed_ms: None,
-    };
-    c.settle(handed[0].token, settlement, t0).unwrap();
-    receive(&mut c, [1]);
-    assert!(c.is_empty(), "what is behind it waits too");
-    assert_eq!(c.turn(t0 + ms(299)).0, []);
-    assert_eq!(c.turn(t0 + ms(300)).0, [Action::Seek(place(0), 0)]);
-}
-
-#[test]
-fn a_release_takes_back_what_was_received_behind_it() {
-    let t0 = Instant::now();
-    let mut c = assigned(100, 100, t0);
-    receive(&mut c, 0..5);
-    let handed = c.fetch(room(2));
-    c.settle(handed[1].token, released(0), t0).unwrap();
-    assert!(c.fetch(room(9)).is_empty());
-    assert_eq!(c.turn(t0).0, [Action::Seek(place(0), 1)]);
-    receive(&mut c, 1..5);
-    let again: Vec<i64> = c.fetch(room(9)).into_iter().map(|h| h.message).collect();
-    assert_eq!(again, [1, 2, 3, 4]);
-}
-
-#[test]
-fn a_client_that_did_not_go_back_is_told_again() {
-    let t0 = Instant::now();
-    let mut c = assigned(100, 100, t0);
-    receive(&mut c, 0..2);
-    let handed = c.fetch(room(1));
-    c.settle(handed[0].token, released(0), t0).unwrap();
-    c.turn(t0);
-    // Under way still, all of them.
-    receive(&mut c, 2..50);
-    assert!(c.is_empty());
-    assert_eq!(c.turn(t0 + ms(499)).0, []);
-    let again = [Action::Seek(place(0), 0)];
-    assert_eq!(c.turn(t0 + ms(500)).0, again);
-    c.not_sought(&place(0));
-    assert_eq!(c.turn(t0 + ms(1000)).0, again);
-    receive(&mut c, [0]);
-    assert!(!c.is_empty());
-    assert_eq!(c.gone(), 0);
-}
-
-#[test]
-fn a_partition_that_leaves_is_emptied_and_committed() {
-    let t0 = Instant::now();
-    let mut c = assigned(100, 100, t0);
-    c.assigned(&place(1), Some((50, "")));
-    c.turn(t0);
-    receive(&mut c, 0..3);
-    c.message(TOPIC, 1, 50, 1, 50);
-    let handed = c.fetch(room(2));
-    c.leaving(&[place(0)]);
-    assert_eq!(c.in_hand(&[place(0)]), 2);
-    assert_eq!(c.turn(t0).0, [Action::Pause(vec![place(0)])]);
-    let other: Vec<i64> = c.fetch(room(9)).into_iter().map(|h| h.message).collect();
-    assert_eq!(other, [50], "the others go on");
-    c.settle(handed[0].token, Settlement::Accept, t0).unwrap();
-    assert_eq!(c.revoked(&[place(0)]), [at(1, "")]);
-    assert_eq!(c.settle(handed[1].token, Settlement::Accept, t0), Err(Gone));
-}
-
-#[test]
-fn a_settlement_of_an_earlier_assignment_changes_nothing() {
-    let t0 = Instant::now();
-    let mut c = assigned(100, 100, t0);
-    receive(&mut c, [0]);
-    let old = c.fetch(room(1));
-    c.lost(&[place(0)]);
-    c.assigned(&place(0), None);
-    receive(&mut c, [0]);
-    let new = c.fetch(room(1));
-    assert_eq!(c.settle(old[0].token, Settlement::Accept, t0), Err(Gone));
-    assert_eq!(c.revoked(&[place(0)]), [at(0, "")]);
-    assert_eq!(c.settle(new[0].token, Settlement::Accept, t0), Err(Gone));
-}
-
-#[test]
-fn a_log_that_begins_again_is_read_from_there_and_committed_back() {
-    let t0 = Instant::now();
-    let mut c = control(100, 100);
-    c.assigned(&place(0), Some((100, "wharf1 100:3")));
-    c.turn(t0);
-    receive(&mut c, [100, 101]);
-    let old = c.fetch(room(1));
-    receive(&mut c, [0]);
-    assert_eq!(c.settle(old[0].token, Settlement::Accept, t0), Err(Gone));
-    let new = c.fetch(room(9));
-    assert_eq!(new.iter().map(|h| h.message).collect::<Vec<_>>(), [0]);
-    c.settle(new[0].token, Settlement::Accept, t0).unwrap();
-    assert_eq!(c.turn(t0).0, [Action::Commit(vec![at(1, "")])]);
+    assert_eq!(c.turn(t0).0, [Action::Store(vec![at(6, "6:1")])]);
 }
 
 #[test]
@@ -350,7 +291,7 @@ fn after_a_stop_settlements_are_flushed_and_only_then_certain() {
     let upto = c.settled();
     assert!(!c.is_flushed(upto));
     let (actions, _) = c.turn(t0);
-    let flush = Action::Flush(vec![at(1, "wharf1 1:1@1000")], upto);
+    let flush = Action::Flush(vec![left(1, "wharf1 1:1@1000")], upto);
     assert_eq!(actions, [Action::Pause(vec![place(0)]), flush.clone()]);
     assert_eq!(c.turn(t0).0, [], "it is under way");
     c.flushed(upto, false);
@@ -358,24 +299,6 @@ fn after_a_stop_settlements_are_flushed_and_only_then_certain() {
     assert_eq!(c.turn(t0).0, [flush]);
     c.flushed(upto, true);
     assert!(c.is_flushed(upto));
-}
-
-#[test]
-fn epochs_begin_again_after_the_last_and_skip_those_in_use() {
-    let mut c = control(100, 100);
-    c.assigned(&place(0), None);
-    c.last_epoch = Epoch(0).before();
-    c.assigned(&place(1), None);
-    c.assigned(&place(2), None);
-    let used: BTreeSet<Epoch> = c.slots.keys().copied().collect();
-    assert_eq!(used.len(), 3);
-}
-
-impl Epoch {
-    /// The last one.
-    fn before(self) -> Self {
-        Self(self.0.wrapping_sub(1) & 0xff_ffff)
-    }
 }
 
 #[test]

@@ -42,8 +42,8 @@ pub(in crate::broker::kafka) struct Bounds {
 pub(in crate::broker::kafka) enum Action {
     Pause(Vec<Place>),
     Resume(Vec<Place>),
-    /// Read on from there; answer with [`Control::not_sought`](super::Control::not_sought) where it fails.
-    Seek(Place, i64),
+    /// Commit this and wait, before the message there is handed out; answer with [`Control::began`](super::Control::began).
+    Begin(Position),
     /// Commit these by and by.
     Store(Vec<Position>),
     /// Commit these now; answer with [`Control::not_committed`](super::Control::not_committed) where it fails.
@@ -72,6 +72,8 @@ pub(in crate::broker::kafka) struct Handed<M> {
     pub(in crate::broker::kafka) message: M,
     /// What an earlier delivery left.
     pub(in crate::broker::kafka) kept: Kept,
+    /// How often it was handed out alone to owners that did not leave in order, this time included.
+    pub(in crate::broker::kafka) deliveries: u32,
 }
 
 /// The settlement came too late: another member has the partition, or it began anew.

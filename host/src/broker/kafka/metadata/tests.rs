@@ -18,37 +18,38 @@ fn messages() -> impl Strategy<Value = BTreeMap<i64, Kept>> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(all in messages()) {
-        prop_assert_eq!(read(&write(&all, usize::MAX)), all);
+    fn what_is_written_is_read(begun in 0..50_u32, all in messages()) {
+        let text = write(begun, &all, usize::MAX);
+        prop_assert_eq!(read(&text), Text { begun, kept: all });
     }
 
     #[test]
     fn what_does_not_fit_is_left_out_from_the_highest_offset_down(all in messages(), most in 0..MOST) {
-        let text = write(&all, most);
+        let text = write(0, &all, most);
         prop_assert!(text.len() <= most);
-        let some = read(&text);
+        let some = read(&text).kept;
         let expected: BTreeMap<_, _> = all.iter().take(some.len()).map(|(o, k)| (*o, *k)).collect();
         prop_assert_eq!(&some, &expected);
         // Nothing is left out that would have fitted.
         if let Some(next) = all.keys().nth(some.len()) {
             let one_more: BTreeMap<_, _> = all.range(..=next).map(|(o, k)| (*o, *k)).collect();
-            prop_assert!(write(&one_more, usize::MAX).len() > most);
+            prop_assert!(write(0, &one_more, usize::MAX).len() > most);
         }
     }
 
     #[test]
     fn foreign_text_says_nothing_and_breaks_nothing(text in ".{0,200}") {
         prop_assume!(!text.starts_with(FORM));
-        prop_assert!(read(&text).is_empty());
+        prop_assert_eq!(read(&text), Text::default());
     }
 
     #[test]
     fn a_text_that_was_tampered_with_breaks_nothing(
         all in messages(),
         at in any::<proptest::sample::Index>(),
-        by in "[0-9:@+ -]{0,3}",
+        by in "[0-9:@+ ~-]{0,3}",
     ) {
-        let mut text = write(&all, MOST);
+        let mut text = write(7, &all, MOST);
         let at = at.index(text.len() + 1);
         text.insert_str(at, &by);
         read(&text);
@@ -65,8 +66,20 @@ fn the_form_is_the_documented_one() {
         (1045, kept_of(4, Some(1_785_999_999_750))),
     ]);
     let text = "wharf1 1041:2@1786000000000 +3:1 +1:4@-250";
-    assert_eq!(write(&all, MOST), text);
-    assert_eq!(read(text), all);
+    assert_eq!(write(0, &all, MOST), text);
+    assert_eq!(read(text).kept, all);
+    let marked = "wharf1 ~3 1041:2@1786000000000 +3:1 +1:4@-250";
+    assert_eq!(write(3, &all, MOST), marked);
+    assert_eq!(
+        read(marked),
+        Text {
+            begun: 3,
+            kept: all
+        }
+    );
+    assert_eq!(write(1, &BTreeMap::new(), MOST), "wharf1 ~1");
+    assert_eq!(write(0, &BTreeMap::new(), MOST), "");
+    assert_eq!(write(9, &BTreeMap::new(), 8), "");
 }
 
 #[test]
@@ -75,7 +88,7 @@ fn a_window_of_failed_messages_fits_for_the_most_part() {
     let all: BTreeMap<i64, Kept> = (0..1000)
         .map(|n| (5_000_000 + n, kept_of(3, time(n as u64))))
         .collect();
-    assert!(read(&write(&all, MOST)).len() >= 400);
+    assert!(read(&write(1, &all, MOST)).kept.len() >= 400);
 }
 
 #[test]
@@ -93,10 +106,14 @@ fn half_a_text_is_not_believed() {
         "wharf1 7:4294967296",
         "wharf1 9223372036854775807:1 +1:1",
         "wharf2 7:1",
+        "wharf1 ~",
+        "wharf1 ~x",
+        "wharf1 ~1 ",
+        "wharf1 7:1 ~1",
     ] {
-        assert!(read(text).is_empty(), "{text}");
+        assert_eq!(read(text), Text::default(), "{text}");
     }
-    assert!(read("").is_empty());
+    assert_eq!(read(""), Text::default());
 }
 
 fn kept_of(attempts: u32, first_failed_ms: Option<u64>) -> Kept {

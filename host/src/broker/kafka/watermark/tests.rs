@@ -8,18 +8,24 @@ use super::*;
 
 const EPOCH: Epoch = Epoch(7);
 
-fn tracker(offsets: &[i64]) -> Tracker {
+fn tracker(offsets: &[i64]) -> Tracker<i64> {
     let mut tracker = Tracker::new(EPOCH);
     for offset in offsets {
-        assert_eq!(tracker.received(*offset, 1), Received::New);
+        assert_eq!(tracker.received(*offset, 1, *offset), Received::New);
     }
     tracker
+}
+
+fn hand_out(tracker: &mut Tracker<i64>, offset: i64) -> Token {
+    let (token, message) = tracker.hand_out(offset).unwrap();
+    assert_eq!(message, offset);
+    token
 }
 
 #[test]
 fn the_watermark_is_the_first_unsettled_offset() {
     let mut t = tracker(&[10, 11, 15, 16]);
-    let tokens: Vec<Token> = [10, 11, 15, 16].map(|o| t.hand_out(o).unwrap()).into();
+    let tokens = [10, 11, 15, 16].map(|o| hand_out(&mut t, o));
     assert_eq!(t.watermark(), Some(10));
     t.complete(tokens[1]).unwrap();
     assert_eq!(t.watermark(), Some(10));
@@ -34,7 +40,7 @@ fn the_watermark_is_the_first_unsettled_offset() {
 #[test]
 fn what_waits_is_not_settled() {
     let mut t = tracker(&[0, 1]);
-    let token = t.hand_out(1).unwrap();
+    let token = hand_out(&mut t, 1);
     t.complete(token).unwrap();
     assert_eq!(t.watermark(), Some(0));
 }
@@ -42,176 +48,72 @@ fn what_waits_is_not_settled() {
 #[test]
 fn a_token_ends_once_and_only_in_its_epoch() {
     let mut t = tracker(&[3]);
-    let token = t.hand_out(3).unwrap();
+    let token = hand_out(&mut t, 3);
     assert_eq!(t.hand_out(3), None, "handed out twice");
     let mut other = Tracker::new(Epoch(8));
-    other.received(3, 1);
-    other.hand_out(3);
+    other.received(3, 1, 3);
+    hand_out(&mut other, 3);
     assert_eq!(other.complete(token), None);
     assert_eq!(t.complete(token), Some(3));
     assert_eq!(t.complete(token), None);
 }
 
 #[test]
-fn an_old_token_does_not_settle_a_later_delivery_of_its_message() {
-    let mut t = tracker(&[3]);
-    let first = t.hand_out(3).unwrap();
-    t.release(first).unwrap();
-    assert_eq!(t.rewind(), Some(3));
-    assert_eq!(t.received(3, 1), Received::New);
-    let second = t.hand_out(3).unwrap();
+fn a_released_message_is_handed_out_again_and_its_old_token_settles_nothing() {
+    let mut t = tracker(&[3, 4]);
+    let first = hand_out(&mut t, 3);
+    assert_eq!(t.release(first), Some((3, 1)));
+    assert_eq!(t.watermark(), Some(3));
+    let second = hand_out(&mut t, 3);
     assert_ne!(first, second);
-    assert_eq!(t.complete(first), None);
+    assert_eq!((t.complete(first), t.release(first)), (None, None));
     assert_eq!(t.complete(second), Some(3));
-}
-
-#[test]
-fn a_message_forgotten_while_it_waits_again_gets_another_token_all_the_same() {
-    let mut t = tracker(&[1, 2]);
-    let tokens = [1, 2].map(|o| t.hand_out(o).unwrap());
-    t.release(tokens[1]).unwrap();
-    t.rewind();
-    assert_eq!(t.received(2, 1), Received::New);
-    // It waits, and the one before it is released.
-    t.release(tokens[0]).unwrap();
-    t.forget_waiting(1);
-    t.rewind();
-    assert_eq!(t.received(1, 1), Received::New);
-    assert_eq!(t.received(2, 1), Received::New);
-    assert_ne!(t.hand_out(2), Some(tokens[1]));
+    assert_eq!(t.watermark(), Some(4));
 }
 
 #[test]
 fn offsets_that_share_their_lower_half_are_told_apart_by_what_is_settled() {
     let high = 1_i64 << 32;
     let mut t = tracker(&[5]);
-    let low = t.hand_out(5).unwrap();
+    let low = hand_out(&mut t, 5);
     t.complete(low).unwrap();
-    t.received(high + 5, 1);
-    let token = t.hand_out(high + 5).unwrap();
+    t.received(high + 5, 1, high + 5);
+    let token = hand_out(&mut t, high + 5);
     assert_eq!(t.complete(token), Some(high + 5));
     assert_eq!(t.watermark(), Some(high + 6));
 }
 
 #[test]
-fn after_going_back_only_the_released_come_again() {
-    let mut t = tracker(&[1, 2, 3, 4]);
-    let tokens: Vec<Token> = [1, 2, 3].map(|o| t.hand_out(o).unwrap()).into();
-    t.complete(tokens[2]).unwrap();
-    t.release(tokens[1]).unwrap();
-    assert!(t.must_rewind());
-    assert_eq!(t.received(5, 1), Received::Known, "read before going back");
-    t.forget_waiting(2);
-    assert_eq!(t.rewind(), Some(2));
-    assert!(!t.must_rewind());
-    assert_eq!(t.received(2, 1), Received::New);
-    assert_eq!(t.received(3, 1), Received::Known, "settled");
-    assert_eq!(t.received(4, 1), Received::New, "forgotten");
-    assert_eq!(t.watermark(), Some(1), "still in hand");
-    t.complete(tokens[0]).unwrap();
-    assert_eq!(t.watermark(), Some(2));
-}
-
-#[test]
-fn a_message_under_way_while_going_back_is_not_taken_for_a_gap() {
-    let mut t = tracker(&[1, 2]);
-    let token = t.hand_out(1).unwrap();
-    t.release(token).unwrap();
-    t.forget_waiting(1);
-    t.rewind();
-    for under_way in [3, 4, 5, 6, 7] {
-        assert_eq!(t.received(under_way, 1), Received::Known);
-    }
-    assert!(t.doubts());
-    assert_eq!(t.rewind_again(), Some(1));
-    assert!(!t.doubts());
-    assert_eq!(t.received(1, 1), Received::New);
-    assert_eq!(t.gone(), 0);
-}
-
-#[test]
-fn an_order_to_go_back_that_failed_is_given_again() {
-    let mut t = tracker(&[1, 2]);
-    t.doubt();
-    assert!(!t.doubts(), "nothing was ordered");
-    let token = t.hand_out(1).unwrap();
-    t.release(token).unwrap();
-    t.rewind();
-    t.doubt();
-    assert_eq!(t.rewind_again(), Some(1));
-    assert_eq!(t.rewind_again(), None);
-}
-
-#[test]
-fn a_released_message_the_log_lost_is_given_up_after_all() {
-    let mut t = tracker(&[1, 2]);
-    let tokens = [1, 2].map(|o| t.hand_out(o).unwrap());
-    t.release(tokens[0]).unwrap();
-    t.complete(tokens[1]).unwrap();
-    t.rewind();
-    for _ in 1..Tracker::TELLINGS {
-        assert_eq!(t.received(3, 1), Received::Known);
-        assert_eq!(t.rewind_again(), Some(1));
-    }
-    assert_eq!(t.received(3, 1), Received::New);
-    assert_eq!((t.gone(), t.watermark()), (1, Some(3)));
-}
-
-#[test]
-fn a_released_message_compacted_away_is_given_up_when_its_neighbour_comes() {
-    let mut t = tracker(&[1, 2]);
-    let tokens = [1, 2].map(|o| t.hand_out(o).unwrap());
-    t.release(tokens[0]).unwrap();
-    t.complete(tokens[1]).unwrap();
-    t.rewind();
-    assert_eq!(t.received(2, 1), Received::Known);
-    assert_eq!((t.gone(), t.watermark()), (1, Some(3)));
-}
-
-#[test]
 fn a_log_that_begins_again_is_recognised() {
     let mut t = tracker(&[100, 101]);
-    assert_eq!(t.received(0, 1), Received::Restarted);
-    assert_eq!(t.received(101, 1), Received::Restarted);
+    assert_eq!(t.received(0, 1, 0), Received::Restarted(0));
+    assert_eq!(t.received(101, 1, 101), Received::Restarted(101));
     assert_eq!(t.watermark(), Some(100), "nothing was changed by it");
-}
-
-#[test]
-fn what_is_forgotten_at_a_stop_is_not_committed() {
-    let mut t = tracker(&[1, 2, 3]);
-    let token = t.hand_out(1).unwrap();
-    t.complete(token).unwrap();
-    t.forget_waiting(0);
-    assert_eq!(t.watermark(), Some(2));
-    assert_eq!(t.span(), 0);
 }
 
 #[derive(Debug, Clone)]
 enum Step {
     /// Read the next of the log.
     Read,
-    HandOut,
+    HandOut(prop::sample::Index),
     Complete(prop::sample::Index),
     Release(prop::sample::Index),
-    Rewind,
     Stale(prop::sample::Index),
-    /// A released message disappears from the log.
-    Vanish(prop::sample::Index),
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let any = any::<prop::sample::Index>;
     prop_oneof![
         6 => Just(Step::Read),
-        6 => Just(Step::HandOut),
-        5 => any::<prop::sample::Index>().prop_map(Step::Complete),
-        2 => any::<prop::sample::Index>().prop_map(Step::Release),
-        2 => Just(Step::Rewind),
-        1 => any::<prop::sample::Index>().prop_map(Step::Stale),
-        1 => any::<prop::sample::Index>().prop_map(Step::Vanish),
+        6 => any().prop_map(Step::HandOut),
+        5 => any().prop_map(Step::Complete),
+        2 => any().prop_map(Step::Release),
+        1 => any().prop_map(Step::Stale),
     ]
 }
 
 /// The partition, and the truth about its messages.
+#[derive(Default)]
 struct World {
     log: BTreeSet<i64>,
     position: i64,
@@ -219,23 +121,18 @@ struct World {
     in_hand: BTreeMap<i64, Token>,
     ended: Vec<Token>,
     settled: BTreeSet<i64>,
-    lost: BTreeSet<i64>,
-    received: BTreeSet<i64>,
 }
 
 impl World {
-    fn check(&self, t: &Tracker, before: Option<i64>) {
+    fn check(&self, t: &Tracker<i64>, before: Option<i64>) {
         let mark = t.watermark();
-        let unsettled = self
-            .received
-            .iter()
-            .find(|o| !self.settled.contains(o) && !self.lost.contains(o));
+        let unsettled = self.log.iter().find(|o| !self.settled.contains(o));
         if let (Some(mark), Some(first)) = (mark, unsettled) {
             assert!(mark <= *first, "committed {mark} past unsettled {first}");
         }
         assert!(mark >= before, "went back from {before:?} to {mark:?}");
         assert_eq!(t.in_hand(), self.in_hand.len());
-        assert!(t.span() >= t.in_hand());
+        assert!(t.span() >= t.in_hand() + self.waiting.len());
     }
 }
 
@@ -248,35 +145,26 @@ proptest! {
         steps in prop::collection::vec(step(), 0..300),
     ) {
         let mut t = Tracker::new(EPOCH);
-        let mut w = World {
-            log, position: 0, waiting: BTreeSet::new(), in_hand: BTreeMap::new(), ended: vec![],
-            settled: BTreeSet::new(), lost: BTreeSet::new(), received: BTreeSet::new(),
-        };
+        let end = log.last().map(|o| o + 1);
+        let mut w = World { log, ..World::default() };
         for step in steps {
             run(&mut t, &mut w, step);
         }
         // Then everything is brought to its end.
-        for _ in 0..2000 {
-            run(&mut t, &mut w, Step::Rewind);
+        while t.span() > 0 || w.settled.len() < w.log.len() {
             run(&mut t, &mut w, Step::Read);
-            run(&mut t, &mut w, Step::HandOut);
+            if let Some(offset) = w.waiting.pop_first() {
+                w.in_hand.insert(offset, hand_out(&mut t, offset));
+            }
             if let Some(offset) = w.in_hand.keys().next().copied() {
                 finish(&mut t, &mut w, offset);
             }
-            if w.log.iter().all(|o| w.settled.contains(o)) && t.span() == 0 {
-                break;
-            }
         }
-        prop_assert!(w.log.iter().all(|o| w.settled.contains(o)), "not all came");
-        if w.lost.is_empty() {
-            prop_assert_eq!(t.span(), 0);
-            prop_assert_eq!(t.gone(), 0);
-            prop_assert_eq!(t.watermark(), w.log.last().map(|o| o + 1));
-        }
+        prop_assert_eq!((t.span(), t.bytes(), t.watermark()), (0, 0, end));
     }
 }
 
-fn finish(t: &mut Tracker, w: &mut World, offset: i64) {
+fn finish(t: &mut Tracker<i64>, w: &mut World, offset: i64) {
     let token = w.in_hand.remove(&offset).unwrap();
     assert_eq!(t.complete(token), Some(offset));
     assert!(
@@ -286,7 +174,7 @@ fn finish(t: &mut Tracker, w: &mut World, offset: i64) {
     w.ended.push(token);
 }
 
-fn run(t: &mut Tracker, w: &mut World, step: Step) {
+fn run(t: &mut Tracker<i64>, w: &mut World, step: Step) {
     let before = t.watermark();
     match step {
         Step::Read => {
@@ -294,20 +182,13 @@ fn run(t: &mut Tracker, w: &mut World, step: Step) {
                 return;
             };
             w.position = offset + 1;
-            let known = w.settled.contains(&offset) || w.in_hand.contains_key(&offset);
-            match t.received(offset, 1) {
-                Received::New => {
-                    assert!(!known, "{offset} delivered although it is known");
-                    w.received.insert(offset);
-                    w.waiting.insert(offset);
-                }
-                Received::Known => {}
-                Received::Restarted => panic!("the log did not begin again"),
-            }
+            assert_eq!(t.received(offset, 1, offset), Received::New);
+            w.waiting.insert(offset);
         }
-        Step::HandOut => {
-            if let Some(offset) = w.waiting.pop_first() {
-                w.in_hand.insert(offset, t.hand_out(offset).unwrap());
+        Step::HandOut(index) => {
+            if let Some(offset) = pick(w.waiting.iter(), index) {
+                w.waiting.remove(&offset);
+                w.in_hand.insert(offset, hand_out(t, offset));
             }
         }
         Step::Complete(index) => {
@@ -318,36 +199,15 @@ fn run(t: &mut Tracker, w: &mut World, step: Step) {
         Step::Release(index) => {
             if let Some(offset) = pick(w.in_hand.keys(), index) {
                 let token = w.in_hand.remove(&offset).unwrap();
-                assert_eq!(t.release(token), Some(offset));
+                assert_eq!(t.release(token), Some((offset, 1)));
                 w.ended.push(token);
-                t.forget_waiting(offset);
-                w.waiting.retain(|o| *o < offset);
-            }
-        }
-        Step::Rewind => {
-            if t.must_rewind() {
-                w.position = t.rewind().unwrap();
-            } else if let Some(to) = t.rewind_again() {
-                w.position = to;
+                w.waiting.insert(offset);
             }
         }
         Step::Stale(index) => {
             if let Some(token) = pick(w.ended.iter(), index) {
                 assert_eq!(t.complete(token), None);
                 assert_eq!(t.release(token), None);
-            }
-        }
-        Step::Vanish(index) => {
-            // One that has been read and has to be read again.
-            let again = w.received.iter().filter(|o| {
-                w.log.contains(o)
-                    && !w.settled.contains(o)
-                    && !w.in_hand.contains_key(o)
-                    && !w.waiting.contains(o)
-            });
-            if let Some(offset) = pick(again, index) {
-                w.log.remove(&offset);
-                w.lost.insert(offset);
             }
         }
     }

@@ -39,7 +39,7 @@ fn everything_is_read() {
     }))
     .unwrap();
     assert_eq!(kafka.group_protocol, GroupProtocol::Consumer);
-    assert_eq!(kafka.session_timeout, Duration::from_secs(10));
+    assert_eq!(kafka.session_timeout, Some(Duration::from_secs(10)));
     assert_eq!(
         kafka.security.mechanism.map(Mechanism::as_str),
         Some("SCRAM-SHA-512")
@@ -142,7 +142,7 @@ fn what_the_guarantees_rest_on_is_refused_under_both_of_its_names() {
 
 #[test]
 fn no_name_is_refused_twice() {
-    let mut names: Vec<&str> = REFUSED
+    let mut names: Vec<&str> = refused::REFUSED
         .iter()
         .flat_map(|(names, _)| *names)
         .copied()

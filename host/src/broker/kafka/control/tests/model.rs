@@ -59,6 +59,8 @@ struct Partition {
     charged: BTreeMap<i64, u32>,
     /// In hand under the present assignment, in the order handed out.
     in_hand: Vec<(i64, Token, u32)>,
+    /// How often it was said that a message is handed out alone.
+    begins: BTreeMap<i64, u32>,
     /// Released in order: everything in hand goes back before more is fetched.
     rewinding: bool,
 }
@@ -84,17 +86,20 @@ struct World {
     next: i32,
 }
 
-fn new_control() -> Control<(i32, i64)> {
-    Control::new(Bounds {
-        buffer: amount(6),
-        window: amount(8),
-    })
+fn new_control(ordered: bool) -> Control<(i32, i64)> {
+    Control::new(
+        Bounds {
+            buffer: amount(6),
+            window: amount(8),
+        },
+        ordered,
+    )
 }
 
 impl World {
     fn new(ordered: bool) -> Self {
         Self {
-            control: new_control(),
+            control: new_control(ordered),
             partitions: (0..PARTITIONS).map(|_| Partition::default()).collect(),
             now: Instant::now(),
             ordered,
@@ -132,7 +137,7 @@ impl World {
             }
             Step::Assign(p) => self.assign(p),
             Step::Crash => {
-                self.control = new_control();
+                self.control = new_control(self.ordered);
                 for partition in &mut self.partitions {
                     partition.gone();
                 }
@@ -180,7 +185,15 @@ impl World {
                 Action::Resume(places) => self.each(&places, |p| {
                     assert!(std::mem::take(&mut p.paused), "resumed although not paused");
                 }),
-                Action::Seek(place, to) => self.each(&[place], |p| p.position = Some(to)),
+                Action::Begin(position) => {
+                    let works = !std::mem::take(&mut self.broken);
+                    if works {
+                        let partition = &mut self.partitions[position.place.partition as usize];
+                        partition.commit(&position);
+                        *partition.begins.entry(position.offset).or_default() += 1;
+                    }
+                    self.control.began(&position, works, self.now);
+                }
                 Action::Store(positions) => {
                     for position in positions {
                         let stored = (position.offset, position.metadata);
@@ -231,6 +244,8 @@ impl World {
             );
             let truth = partition.charged.get(&offset).copied().unwrap_or(0);
             assert!(handed.kept.attempts <= truth, "a count is never long");
+            let begins = partition.begins.get(&offset).copied().unwrap_or(0);
+            assert!(handed.deliveries <= begins.max(1), "nor is this one");
             partition
                 .in_hand
                 .push((offset, handed.token, handed.kept.attempts));
@@ -326,15 +341,21 @@ impl World {
         partition.position = Some(committed.as_ref().map_or(0, |(o, _)| *o));
         // The client remembers pauses.
         partition.paused = true;
-        self.control
+        let first = self
+            .control
             .assigned(&place(p), committed.as_ref().map(|(o, m)| (*o, m.as_str())));
+        if let Some(first) = first {
+            self.partitions[p as usize].commit(&first);
+        }
     }
 
     /// Everything was accepted, the group has no lag, and no attempts are left behind.
     fn done(&self) -> bool {
         self.partitions.iter().all(|p| {
-            let committed = p.committed.as_ref().map(|(o, m)| (*o, m.as_str()));
-            p.first_unaccepted() == p.end && (p.log.is_empty() || committed == Some((p.end, "")))
+            let committed = p.committed.as_ref();
+            // Without attempts; owners that died there are counted all the same.
+            let settled = committed.is_some_and(|(o, m)| *o == p.end && !m.contains(':'));
+            p.first_unaccepted() == p.end && (p.log.is_empty() || settled)
         })
     }
 }

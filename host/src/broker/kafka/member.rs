@@ -1,0 +1,229 @@
+//! One member of a group: the thread that polls the client, and what it shares with source and settler.
+//!
+//! The client's callbacks run on whatever thread polls, and polling blocks; so it is a thread of its own, and nothing
+//! else ever calls the client. All decisions are [`Control`]'s. The lock around it is held for moments only: not while
+//! polling, and not while the client is told something.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::context::{Context, commit, positions};
+use super::control::{Action, Control, Next, Place};
+use super::record;
+use super::statistics::Statistics;
+use super::trouble::{Kind, Trouble};
+use super::wire::Record;
+
+/// How long the client is asked at a time. Actions, and what is due, wait for its end.
+const POLL: Duration = Duration::from_millis(20);
+/// Messages taken in one go, so that actions are looked at in between.
+const BATCH: usize = 512;
+/// How often the last commit is tried: a group that is just being shared out anew refuses it.
+const GOODBYES: usize = 5;
+/// After an error that came without a wait, so that nothing spins.
+const AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// What thread, source and settler share.
+pub(super) struct Shared {
+    pub(super) control: Mutex<Control<Record>>,
+    /// Rung when something was handed out or settled: the thread may be waiting for it.
+    pub(super) changed: Condvar,
+    /// Rung when there is something to fetch.
+    pub(super) news: Notify,
+    /// Rung when a flush ended.
+    pub(super) flushed: Notify,
+    pub(super) trouble: Trouble,
+    /// Topic or pattern.
+    address: Arc<str>,
+    pub(super) statistics: Mutex<Statistics>,
+    closing: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(
+        control: Control<Record>,
+        address: &Arc<str>,
+        of: impl Into<Arc<str>>,
+    ) -> Arc<Self> {
+        let trouble = Trouble::new(of);
+        trouble.expect(Kind::Membership, "kafka: not a member of the group yet");
+        Arc::new(Self {
+            control: Mutex::new(control),
+            changed: Condvar::new(),
+            news: Notify::new(),
+            flushed: Notify::new(),
+            trouble,
+            address: Arc::clone(address),
+            statistics: Mutex::default(),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    /// Ends the thread.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        // Under the lock, or the thread could miss it between its look and its wait.
+        let _control = self.control.lock();
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+}
+
+/// Polls until closed, and commits what was settled. The client's goodbye to its group is its owner's to say, by dropping it.
+pub(super) fn run(consumer: &BaseConsumer<Context>, shared: &Shared) {
+    work(consumer, shared);
+    // Not left to the client: at its end it revokes everything, and a commit in that callback is not to be relied on.
+    let positions = {
+        let mut control = shared.control.lock();
+        let places = control.places();
+        control.leaving(&places);
+        control.revoked(&places)
+    };
+    for _ in 0..GOODBYES {
+        match commit(consumer, &positions, CommitMode::Sync) {
+            Ok(()) => return,
+            Err(error) => tracing::debug!(%error, "kafka: the last commit"),
+        }
+        std::thread::sleep(AFTER_ERROR);
+    }
+    tracing::warn!("kafka: what was settled last could not be committed and may be repeated");
+}
+
+fn work(consumer: &BaseConsumer<Context>, shared: &Shared) {
+    while !shared.is_closing() {
+        let (actions, next, stopping) = {
+            let mut control = shared.control.lock();
+            let (actions, next) = control.turn(Instant::now());
+            (actions, next, control.is_stopping())
+        };
+        for action in actions {
+            carry_out(consumer, shared, action);
+        }
+        // What was due, or may be handed out after a commit.
+        ring(shared);
+        match next {
+            Next::Poll if !stopping => poll(consumer, shared, POLL),
+            Next::Poll => {
+                // Settlements wait for their commit now.
+                poll(consumer, shared, Duration::ZERO);
+                let mut control = shared.control.lock();
+                if control.is_flushed(control.settled()) && !shared.is_closing() {
+                    shared.changed.wait_for(&mut control, POLL);
+                }
+            }
+            Next::Wait(most) => {
+                let mut control = shared.control.lock();
+                if !shared.is_closing() {
+                    shared.changed.wait_for(&mut control, most);
+                }
+            }
+        }
+    }
+}
+
+fn ring(shared: &Shared) {
+    if shared.control.lock().is_ready() {
+        shared.news.notify_one();
+    }
+}
+
+pub(super) fn carry_out(consumer: &BaseConsumer<Context>, shared: &Shared, action: Action) {
+    let result = match &action {
+        Action::Pause(at) => consumer.pause(&list(at)),
+        Action::Resume(at) => consumer.resume(&list(at)),
+        Action::Begin(at) => {
+            let result = commit(consumer, std::slice::from_ref(at), CommitMode::Sync);
+            let mut control = shared.control.lock();
+            control.began(at, result.is_ok(), Instant::now());
+            result
+        }
+        Action::Store(at) => positions(at).and_then(|list| consumer.store_offsets(&list)),
+        Action::Commit(at) => {
+            // The client does not say what becomes of one that is not waited for (rdkafka 0.39).
+            let result = commit(consumer, at, CommitMode::Sync);
+            if result.is_err() {
+                shared.control.lock().not_committed(at);
+            }
+            result
+        }
+        Action::Flush(at, upto) => {
+            let result = commit(consumer, at, CommitMode::Sync);
+            let mut control = shared.control.lock();
+            control.flushed(*upto, result.is_ok());
+            drop(control);
+            shared.flushed.notify_waiters();
+            if result.is_err() {
+                std::thread::sleep(AFTER_ERROR);
+            }
+            result
+        }
+    };
+    let Err(error) = result else { return };
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge) {
+        shared.control.lock().text_refused();
+    }
+    // Mostly: the partition has just gone elsewhere. Nothing is committed by mistake, and what counts is tried again.
+    tracing::debug!(%error, ?action, "kafka");
+}
+
+fn list(places: &[Place]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(places.len());
+    for place in places {
+        list.add_partition(&place.topic, place.partition);
+    }
+    list
+}
+
+fn poll(consumer: &BaseConsumer<Context>, shared: &Shared, mut patience: Duration) {
+    let mut came = false;
+    // Most of a batch is of one topic.
+    let mut topic: Arc<str> = "".into();
+    for _ in 0..BATCH {
+        match consumer.poll(patience) {
+            None => break,
+            Some(Ok(message)) => {
+                if *topic != *message.topic() {
+                    topic = message.topic().into();
+                }
+                let record = record::read(&message, &topic);
+                let bytes = record.size();
+                let (partition, offset) = (record.partition, record.offset);
+                let mut control = shared.control.lock();
+                control.message(&topic, partition, offset, bytes, record);
+                came = true;
+            }
+            Some(Err(error)) => {
+                failed(shared, &error);
+                break;
+            }
+        }
+        patience = Duration::ZERO;
+    }
+    if came {
+        shared.trouble.over(Kind::Membership);
+        shared.trouble.over(Kind::Connection);
+        ring(shared);
+    }
+}
+
+fn failed(shared: &Shared, error: &KafkaError) {
+    // The client's text does not name the topic.
+    let reason = format!("reading `{}`: {error}", shared.address);
+    shared.trouble.told(error, &reason);
+    let mut control = shared.control.lock();
+    if !shared.is_closing() {
+        shared.changed.wait_for(&mut control, AFTER_ERROR);
+    }
+}
