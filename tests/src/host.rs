@@ -176,6 +176,40 @@ impl Place {
         host
     }
 
+    /// Runs another command of the program on `wharf.yaml`. Answers its exit code and all it printed.
+    ///
+    /// # Panics
+    ///
+    /// When the program cannot be started.
+    #[must_use]
+    pub fn try_wharf(&self, words: &[&str]) -> (Option<i32>, String) {
+        let output = Command::new(program())
+            .args(words)
+            .arg("--config")
+            .arg(self.path("wharf.yaml"))
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .output()
+            .expect("started");
+        let printed = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&printed).into_owned(),
+        )
+    }
+
+    /// As [`try_wharf`](Self::try_wharf), for a command that must succeed.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    #[must_use]
+    pub fn wharf(&self, words: &[&str]) -> String {
+        let (code, said) = self.try_wharf(words);
+        assert_eq!(code, Some(0), "wharf {words:?}: {said}");
+        said
+    }
+
     /// Runs a host that must end by itself, and answers its exit code and what it said.
     pub async fn refused(&self) -> (Option<i32>, String) {
         let mut host = self.spawn();

@@ -71,6 +71,24 @@ impl KafkaServer {
         node.advertised = port;
     }
 
+    /// Lets clients in by another port as well, where they have to say who they are (SASL PLAIN). Answers the port. For one
+    /// broker, before it runs.
+    pub fn listen_with_password(&mut self, user: &str, password: &str) -> u16 {
+        let [node] = &mut self.nodes[..] else {
+            panic!("a password is for one broker");
+        };
+        let port = free_port();
+        node.guarded = Some(port);
+        let module = "org.apache.kafka.common.security.plain.PlainLoginModule";
+        self.options.extend([
+            "sasl.enabled.mechanisms=PLAIN".to_owned(),
+            format!(
+                "listener.name.guarded.plain.sasl.jaas.config={module} required user_{user}=\"{password}\";"
+            ),
+        ]);
+        port
+    }
+
     /// Starts what is not running, for the first time or again, and waits until it answers.
     pub async fn run(&mut self) {
         let jars = tokio::task::spawn_blocking(jars::fetched)

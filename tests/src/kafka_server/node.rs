@@ -37,6 +37,8 @@ pub(super) struct Node {
     pub(super) port: u16,
     /// Where clients are told to come.
     pub(super) advertised: u16,
+    /// Where clients come in that say who they are.
+    pub(super) guarded: Option<u16>,
     /// Where the other controllers come in.
     controller: u16,
     folder: PathBuf,
@@ -49,6 +51,7 @@ impl Node {
             id,
             port,
             advertised: port,
+            guarded: None,
             controller,
             folder: PathBuf::new(),
             child: None,
@@ -101,21 +104,25 @@ impl Node {
     fn properties(&self, folder: &Path, voters: &str, count: usize, options: &[String]) -> String {
         let replicas = count.min(3);
         let data = folder.join("data");
+        let guarded = self
+            .guarded
+            .map(|port| format!(",GUARDED://127.0.0.1:{port}"));
+        let guarded = guarded.unwrap_or_default();
         let mut lines = vec![
             "process.roles=broker,controller".to_owned(),
             format!("node.id={}", self.id),
             format!("controller.quorum.voters={voters}"),
             format!(
-                "listeners=PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{}",
+                "listeners=PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{}{guarded}",
                 self.port, self.controller
             ),
             format!(
-                "advertised.listeners=PLAINTEXT://127.0.0.1:{}",
+                "advertised.listeners=PLAINTEXT://127.0.0.1:{}{guarded}",
                 self.advertised
             ),
             "controller.listener.names=CONTROLLER".to_owned(),
             "inter.broker.listener.name=PLAINTEXT".to_owned(),
-            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_PLAINTEXT".to_owned(),
             format!("log.dirs={}", data.display()),
             // What is missing is missing: no topic comes from asking for it.
             "auto.create.topics.enable=false".to_owned(),

@@ -1,3 +1,12 @@
 //! Kafka, on servers these tests start themselves.
 
+mod bad;
+mod faults;
+mod ground;
+mod outputs;
+mod reading;
 mod server;
+mod sharing;
+mod support;
+mod whole;
+mod worker;
