@@ -63,6 +63,8 @@ enum Program {
     Redis,
     /// Throughput on the embedded broker against the native twin
     Embedded,
+    /// Throughput on Kafka against the native twin
+    Kafka,
     /// From publishing to the output seen, at 100 and 1,000 messages a second
     Latency,
     /// Swaps of a handler under 2,000 messages a second
@@ -74,10 +76,11 @@ enum Program {
 }
 
 impl Program {
-    const EACH: [Self; 6] = [
+    const EACH: [Self; 7] = [
         Self::Dispatch,
         Self::Redis,
         Self::Embedded,
+        Self::Kafka,
         Self::Latency,
         Self::Swap,
         Self::Memory,
@@ -88,6 +91,7 @@ impl Program {
             Self::Dispatch => dispatch::run(setup, report).await,
             Self::Redis => throughput::redis(setup, report).await,
             Self::Embedded => throughput::embedded(setup, report).await,
+            Self::Kafka => throughput::kafka(setup, report).await,
             Self::Latency => latency::run(setup, report).await,
             Self::Swap => swap::run(setup, report).await,
             Self::Memory => memory::run(setup, report).await,

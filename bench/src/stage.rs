@@ -1,15 +1,18 @@
 //! A broker set up for one throughput run after another: filled once, and each time as if never read.
 
 mod embedded;
+mod kafka;
 mod redis;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::twin::Place;
 
 pub(crate) use self::embedded::{EmbeddedStage, complete, publish};
+pub(crate) use self::kafka::KafkaStage;
 pub(crate) use self::redis::{RedisStage, xadd};
 
 /// What a comparison needs of a broker.
@@ -18,6 +21,9 @@ pub(crate) trait Stage {
     const NAME: &'static str;
     /// What its places are called in a configuration.
     const PLACE: &'static str;
+
+    /// How long after its last output a twin has settled everything.
+    const SETTLED: Duration = Duration::from_millis(300);
 
     /// All messages are to be read again by a new group, and `out` is empty.
     async fn prepare(&mut self) -> anyhow::Result<()>;

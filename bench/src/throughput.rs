@@ -14,7 +14,7 @@ use crate::hosts::Job;
 use crate::process::{Running, Usage};
 use crate::report::{Report, Table, progress};
 use crate::setup::Setup;
-use crate::stage::{EmbeddedStage, RedisStage, Stage};
+use crate::stage::{EmbeddedStage, KafkaStage, RedisStage, Stage};
 use crate::stats::Samples;
 use crate::twin::{self, Work};
 
@@ -88,6 +88,19 @@ pub(crate) async fn embedded(setup: &Setup, report: &mut Report) -> anyhow::Resu
         setup,
         report,
         EmbeddedStage::filled(messages).await?,
+        messages,
+        best,
+    )
+    .await
+}
+
+pub(crate) async fn kafka(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
+    let messages = setup.pick(400_000, 40_000);
+    let best = json!({ "concurrency": 4096, "concurrency_bytes": "64MiB" });
+    compare(
+        setup,
+        report,
+        KafkaStage::filled(messages).await?,
         messages,
         best,
     )
@@ -188,7 +201,7 @@ async fn measure<S: Stage>(
         running.stop().await?;
     } else {
         // Its last acknowledgements follow the last output.
-        sleep(Duration::from_millis(300)).await;
+        sleep(S::SETTLED).await;
         running.kill().await?;
     }
     stage.check().await?;

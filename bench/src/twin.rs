@@ -6,6 +6,7 @@
 //! read while the last one is published and acknowledged.
 
 mod embedded;
+mod kafka;
 mod redis;
 
 use std::path::Path;
@@ -68,6 +69,8 @@ impl FromStr for Work {
 pub(crate) enum Place {
     /// Address and consumer group; the streams are `in` and `out`.
     Redis { url: String, group: String },
+    /// Bootstrap servers and consumer group; the topics are `in` and `out`.
+    Kafka { address: String, group: String },
     /// The file; the topics are `in` and `out`.
     Embedded { file: String },
 }
@@ -86,6 +89,7 @@ pub(crate) fn start(place: &Place, work: Work) -> anyhow::Result<Running> {
     command.arg(COMMAND).arg(work.name());
     match place {
         Place::Redis { url, group } => command.args(["redis", url, group]),
+        Place::Kafka { address, group } => command.args(["kafka", address, group]),
         Place::Embedded { file } => command.args(["embedded", file]),
     };
     Running::start("twin", command)
@@ -99,6 +103,9 @@ pub(crate) fn main(arguments: Vec<String>) -> anyhow::Result<()> {
         .build()?;
     match words[..] {
         [work, "redis", url, group] => runtime.block_on(redis::run(url, group, work.parse()?)),
+        [work, "kafka", address, group] => {
+            runtime.block_on(kafka::run(address, group, work.parse()?))
+        }
         [work, "embedded", file] => runtime.block_on(embedded::run(file, work.parse()?)),
         _ => bail!("{COMMAND} is for this program's own use"),
     }

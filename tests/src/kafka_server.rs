@@ -147,6 +147,11 @@ impl KafkaServer {
         addresses.join(",")
     }
 
+    /// The process of a broker that runs, counted from 0.
+    pub fn pid(&self, index: usize) -> u32 {
+        self.nodes[index].pid().expect("it runs")
+    }
+
     /// The port the first broker listens on, at 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.nodes[0].port

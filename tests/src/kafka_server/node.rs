@@ -67,6 +67,11 @@ impl Node {
         self.child.is_some()
     }
 
+    /// Its process.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(std::process::Child::id)
+    }
+
     /// Starts it in `folder`, which is made ready the first time.
     pub(super) fn spawn(
         &mut self,
