@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test guests lint lint-features bench schema-docs mutants setup setup-rust setup-test setup-guests
+.PHONY: help demo test guests lint lint-features bench schema-docs mutants setup setup-demo setup-rust setup-test setup-guests
 
 # Everything is built here, by every target: dependencies are built once.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
@@ -14,7 +14,7 @@ workspace := --workspace --locked
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup-rust ## Show a host at work on the embedded broker, and count what came of it
+demo: setup-demo ## Show a host at work on the embedded broker, and count what came of it
 	@sdk/build-guests.sh orders
 	@echo "building wharf with the embedded broker only"
 	@cargo build --locked --profile demo --package wharf --no-default-features --bin wharf
@@ -54,11 +54,15 @@ mutants: setup-rust ## Break the dispatch core on purpose, and see the simulatio
 
 setup: setup-rust setup-test setup-guests ## Install what the other targets need, or say what to install
 
-setup-rust:
+# The embedded broker alone needs less.
+setup-demo:
 	@tests/setup.sh rust
 
+setup-rust:
+	@tests/setup.sh rust native
+
 setup-test:
-	@tests/setup.sh rust test
+	@tests/setup.sh rust native test
 
 setup-guests:
-	@tests/setup.sh rust guests
+	@tests/setup.sh rust native guests

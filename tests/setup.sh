@@ -2,7 +2,7 @@
 # Installs what building and testing need, where it can: Rust's toolchain and target by rustup, packages as root on
 # Debian. Elsewhere it says in one line what to install. No service is started.
 #
-#   tests/setup.sh [rust|test|guests]...
+#   tests/setup.sh [rust|native|test|guests]...
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -58,6 +58,8 @@ for part in "${@:-rust}"; do
     case $part in
         rust)
             need cc gcc libc6-dev
+            ;;
+        native)
             # For Kafka's client, which is built from C, and the TLS in it.
             need c++ g++
             need make make
@@ -76,7 +78,7 @@ for part in "${@:-rust}"; do
             need python3 python3 python3-venv
             ;;
         *)
-            echo "setup: there is no part '$part': rust, test or guests" >&2
+            echo "setup: there is no part '$part': rust, native, test or guests" >&2
             exit 64
             ;;
     esac
