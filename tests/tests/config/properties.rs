@@ -35,7 +35,8 @@ fn text() -> impl Strategy<Value = String> {
             "<<",
             "- a",
             "entry",
-            "é漢🦀"
+            "é漢🦀",
+            "^"
         ])
         .prop_map(str::to_owned),
     ]

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use super::Check;
 #[cfg(feature = "kafka")]
-use super::names::kafka::reads;
+use super::names::kafka;
+#[cfg(feature = "kafka")]
+use crate::config::Broker;
 use crate::config::tree::Path;
-use crate::config::{Order, Plugin};
+use crate::config::{Order, Plugin, Subscription};
 
 pub(super) fn check(check: &mut Check<'_>, path: &Path, name: &str, plugin: &Plugin) {
     let subscribe = path.key("subscribe");
@@ -33,7 +35,7 @@ fn own_dead_letters(check: &mut Check<'_>, path: &Path, name: &str, plugin: &Plu
             continue;
         };
         let back = plugin.subscribe.iter().find(|(_, one)| {
-            reads(one.source(), &dead.name) && check.place(&one.broker).as_ref() == Some(&place)
+            reads(check, one, &dead.name) && check.place(&one.broker).as_ref() == Some(&place)
         });
         let Some((source, one)) = back else { continue };
         let source = path.key("subscribe").key(source);
@@ -91,10 +93,14 @@ fn order(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
     }
 }
 
-/// Whether a subscription to `source` reads what lies in `place`. Only Kafka has patterns of places.
-#[cfg(not(feature = "kafka"))]
-fn reads(source: &str, place: &str) -> bool {
-    source == place
+/// Whether a subscription reads what lies in `place`. Only Kafka has patterns of places: elsewhere a name that begins
+/// with `^` is a name.
+fn reads(check: &Check<'_>, one: &Subscription, place: &str) -> bool {
+    match check.broker(&one.broker) {
+        #[cfg(feature = "kafka")]
+        Some(Broker::Kafka(_)) => kafka::reads(one.source(), place),
+        _ => one.source() == place,
+    }
 }
 
 /// One group in two subscriptions would deal each message to one of the two, at random.
