@@ -1,0 +1,211 @@
+//! RabbitMQ.
+//!
+//! A subscription has a connection of its own, read by a task of its own. The way of a message: [`worker`] → [`source`] →
+//! dispatch → the settler beside it → [`subscription`], which acknowledges it or puts it into the subscription's own
+//! queue. What is decided without a client: [`wire`] is how a message lies in an AMQP message, [`ledger`] which
+//! deliveries are in hand and by which channel they came, [`step`] what becomes of a message, [`link`] when a connection
+//! is made again and what is declared then. [`publisher`] has one connection for all outputs, [`confirm`] knows what
+//! became of each.
+//!
+//! What will surprise you:
+//! - A queue has one group of readers: whoever reads it competes. The subscription's group is not used.
+//! - An acknowledgement has no answer. It is written, and is done as far as anybody can know; once reading has stopped, a
+//!   settlement waits for an answer that the server gives after it.
+//! - A released message is published again and acknowledged, not returned ([`step`]). So it leaves its place in the queue.
+//! - The server bounds what is in hand in messages, not in bytes.
+//! - A message whose properties or header names are not UTF-8 breaks the client's connection whenever it is delivered.
+//!   It has to be taken out of the queue by other means; `health` says that the connection breaks.
+
+// The configuration and the host do not know it yet.
+#![allow(dead_code)]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::rabbitmq::{QueueKind, RabbitMq};
+use crate::delivery::Inbox;
+use crate::ports::{
+    Broker, BrokerError, Capabilities, Health, Lag, Ordering, Publisher, Subscribed,
+    SubscriptionSpec,
+};
+
+mod confirm;
+mod connect;
+mod health;
+mod ledger;
+mod link;
+mod publisher;
+mod source;
+mod step;
+mod subscription;
+mod wire;
+mod worker;
+
+pub use link::retry_queue;
+
+use connect::Endpoint;
+use health::Troubles;
+use link::Tries;
+use publisher::RabbitPublisher;
+use source::{RabbitSettler, RabbitSource};
+use subscription::Subscription;
+use worker::Worker;
+
+/// Least and most time between two tries to connect.
+const TRIES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// A named RabbitMQ server.
+pub struct RabbitBroker {
+    name: Arc<str>,
+    endpoint: Endpoint,
+    quorum: bool,
+    troubles: Arc<Troubles>,
+    publisher: Arc<RabbitPublisher>,
+    subscriptions: Mutex<Vec<Arc<Subscription>>>,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl RabbitBroker {
+    /// Opens the broker. Connects in the background: an absent server is waited for. Must be called within a runtime.
+    pub fn open(name: impl Into<Arc<str>>, config: &RabbitMq) -> Result<Self, BrokerError> {
+        let endpoint = Endpoint::new(config)?;
+        let troubles = Arc::new(Troubles::default());
+        let part = troubles.part("rabbitmq: not connected yet");
+        let publisher = Arc::new(RabbitPublisher::new(endpoint.clone(), part));
+        let closing = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let tries = Tries::new(TRIES.0, TRIES.1);
+        tasks.spawn(Arc::clone(&publisher).keep(tries, closing.child_token()));
+        Ok(Self {
+            name: name.into(),
+            endpoint,
+            quorum: config.queue_kind == QueueKind::Quorum,
+            troubles,
+            publisher,
+            subscriptions: Mutex::default(),
+            closing,
+            tasks,
+        })
+    }
+
+    fn start(&self, spec: &SubscriptionSpec, inbox: Arc<Inbox>) -> Result<Subscribed, BrokerError> {
+        let sub = Arc::new(Subscription::new(&self.name, spec, self.quorum)?);
+        self.subscriptions.lock().push(Arc::clone(&sub));
+        let (sender, read) = mpsc::channel(2 * usize::from(sub.prefetch));
+        let stopped = CancellationToken::new();
+        let closing = self.closing.child_token();
+        let worker = Worker {
+            sub: Arc::clone(&sub),
+            endpoint: self.endpoint.clone(),
+            part: self.troubles.part("rabbitmq: not connected yet"),
+            tries: Tries::new(TRIES.0, TRIES.1),
+            read: sender,
+            stopped: stopped.clone(),
+            closing: closing.clone(),
+        };
+        self.tasks.spawn(worker.run());
+        let guard = Arc::new(closing.drop_guard());
+        Ok(Subscribed {
+            source: Box::new(RabbitSource {
+                sub: Arc::clone(&sub),
+                inbox,
+                read,
+                ready: VecDeque::new(),
+                stopped,
+                _worker: Arc::clone(&guard),
+            }),
+            settler: Box::new(RabbitSettler {
+                sub,
+                _worker: guard,
+            }),
+        })
+    }
+
+    fn find(&self, spec: &SubscriptionSpec) -> Option<Arc<Subscription>> {
+        let subscriptions = self.subscriptions.lock();
+        let mut of = subscriptions.iter().rev();
+        let retry = retry_queue(&spec.name, &spec.plugin);
+        of.find(|sub| sub.retry.as_str() == retry).map(Arc::clone)
+    }
+}
+
+impl Broker for RabbitBroker {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn system(&self) -> &'static str {
+        "rabbitmq"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            redelivers: true,
+            // With a single active consumer, which only the queue's declaration can say.
+            orders: Ordering::Source,
+            delays: true,
+            counts_deliveries: true,
+            keeps_attempts: true,
+            native_dead_letter: true,
+            atomic: false,
+            // What the server allows unless told otherwise.
+            patience: Some(Duration::from_secs(30 * 60)),
+        }
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        spec: SubscriptionSpec,
+        inbox: Arc<Inbox>,
+    ) -> BoxFuture<'a, Result<Subscribed, BrokerError>> {
+        Box::pin(async move { self.start(&spec, inbox) })
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        Arc::clone(&self.publisher) as Arc<dyn Publisher>
+    }
+
+    fn health(&self) -> Health {
+        self.troubles.health()
+    }
+
+    fn lag<'a>(&'a self, spec: &'a SubscriptionSpec) -> BoxFuture<'a, Result<Lag, BrokerError>> {
+        Box::pin(async move {
+            let unavailable = |e: String| BrokerError::Unavailable(e);
+            let Some(sub) = self.find(spec) else {
+                return Err(unavailable("rabbitmq: not subscribed".to_owned()));
+            };
+            let ready = async |queue| self.publisher.ready(queue).await.map_err(unavailable);
+            let mut lag = Lag {
+                waiting: ready(sub.queue.clone()).await? + ready(sub.retry.clone()).await?,
+                pending: sub.in_hand() as u64,
+            };
+            for queue in sub.holding() {
+                lag.pending += ready(queue).await?;
+            }
+            Ok(lag)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.closing.cancel();
+            self.tasks.close();
+            self.tasks.wait().await;
+        })
+    }
+}
+
+impl Drop for RabbitBroker {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}

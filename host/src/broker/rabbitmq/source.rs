@@ -1,0 +1,224 @@
+//! Both halves of an open subscription: what hands messages over, and what settles them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::connect::words;
+use super::step::{Step, step};
+use super::subscription::{Live, Parking, Subscription, beside};
+use super::worker::{Fetched, qos};
+use crate::commit::{Commit, Destination};
+use crate::delivery::{Delivery, Inbox, Token};
+use crate::ports::{BrokerError, Committed, Room, Settle, SettleError, Settler, Source};
+
+pub(super) struct RabbitSource {
+    pub(super) sub: Arc<Subscription>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) read: Receiver<Fetched>,
+    /// Read and not handed over.
+    pub(super) ready: VecDeque<Fetched>,
+    pub(super) stopped: CancellationToken,
+    /// Ends the worker when source and settler are both gone.
+    pub(super) _worker: Arc<DropGuard>,
+}
+
+impl RabbitSource {
+    fn take(&mut self, room: Room) -> Vec<Delivery> {
+        while let Ok(fetched) = self.read.try_recv() {
+            self.ready.push_back(fetched);
+        }
+        let mut taken = Vec::with_capacity(room.messages.min(self.ready.len()));
+        let mut bytes = 0_usize;
+        while taken.len() < room.messages
+            && let Some(next) = self.ready.front()
+        {
+            let size = next.message.size();
+            if !taken.is_empty() && bytes.saturating_add(size) > room.bytes {
+                break;
+            }
+            let Some(Fetched { token, message }) = self.ready.pop_front() else {
+                break;
+            };
+            // It came by a connection that is lost since: it comes again.
+            if self.sub.held(token).is_some() {
+                bytes = bytes.saturating_add(size);
+                taken.push(Delivery::new(token, message, &self.inbox));
+            }
+        }
+        taken
+    }
+
+    async fn next(&mut self, room: Room) -> Result<Vec<Delivery>, BrokerError> {
+        loop {
+            let taken = self.take(room);
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+            match self.read.recv().await {
+                Some(fetched) => self.ready.push_back(fetched),
+                None => {
+                    let closed = "rabbitmq: the subscription is closed".to_owned();
+                    return Err(BrokerError::Unavailable(closed));
+                }
+            }
+        }
+    }
+
+    /// What was read and never handed over goes back as it was, without counting as a delivery.
+    async fn leave(&mut self) {
+        self.sub.stopping.cancel();
+        // The worker may be waiting for room to hand over what it has.
+        loop {
+            tokio::select! {
+                () = self.stopped.cancelled() => break,
+                Some(fetched) = self.read.recv() => self.ready.push_back(fetched),
+            }
+        }
+        while let Ok(fetched) = self.read.try_recv() {
+            self.ready.push_back(fetched);
+        }
+        let Some(live) = self.sub.live() else { return };
+        let tokens: Vec<Token> = self.ready.drain(..).map(|f| f.token).collect();
+        if self.sub.ordered {
+            drop(self.sub.give_back(&live, &tokens).await);
+            return;
+        }
+        let mut batch = Vec::new();
+        for token in tokens {
+            if let Some(held) = self.sub.held(token) {
+                let before =
+                    super::wire::parked::Parked::of(&held.received, self.sub.reading(held.own));
+                let deliveries = held.deliveries;
+                let beside = beside(&held, before.attempts, before.first_failed_ms, deliveries);
+                let tier = None;
+                batch.push((token, Parking { held, tier, beside }));
+            }
+        }
+        // What could not be moved is the server's when the connection closes.
+        drop(park_and_acknowledge(&self.sub, &live, batch).await);
+    }
+}
+
+impl Source for RabbitSource {
+    fn fetch(&mut self, room: Room) -> BoxFuture<'_, Result<Vec<Delivery>, BrokerError>> {
+        Box::pin(self.next(room))
+    }
+
+    fn stop(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.leave())
+    }
+}
+
+/// Parks, then acknowledges what was taken. Answers in order.
+async fn park_and_acknowledge(
+    sub: &Subscription,
+    live: &Live,
+    batch: Vec<(Token, Parking)>,
+) -> Vec<Result<(), SettleError>> {
+    let (tokens, parkings): (Vec<Token>, Vec<Parking>) = batch.into_iter().unzip();
+    let parked = sub.park(live, &parkings).await;
+    let taken: Vec<Token> = parked
+        .iter()
+        .zip(&tokens)
+        .filter_map(|(result, token)| result.is_ok().then_some(*token))
+        .collect();
+    let acknowledged = sub.acknowledge(live, &taken).await;
+    let results = parked
+        .into_iter()
+        .map(|result| match (result, &acknowledged) {
+            (Ok(()), Ok(())) => Ok(()),
+            (Ok(()), Err(error)) => Err(lost(error)),
+            (Err(reason), _) => Err(SettleError::Unavailable(reason)),
+        });
+    results.collect()
+}
+
+/// The connection is going: the message comes again by the next.
+fn lost(error: &lapin::Error) -> SettleError {
+    SettleError::Fenced(format!("rabbitmq: {}; it comes again", words(error)))
+}
+
+pub(super) struct RabbitSettler {
+    pub(super) sub: Arc<Subscription>,
+    pub(super) _worker: Arc<DropGuard>,
+}
+
+impl RabbitSettler {
+    async fn carry_out(&self, batch: &[Settle]) -> Vec<Result<(), SettleError>> {
+        let gone =
+            || SettleError::Fenced("rabbitmq: its connection is gone; it comes again".to_owned());
+        let mut results = vec![Err(gone()); batch.len()];
+        let Some(live) = self.sub.live() else {
+            return results;
+        };
+        let (mut accepted, mut returned) = (Vec::new(), Vec::new());
+        let (mut parking, mut parked) = (Vec::new(), Vec::new());
+        for (index, settle) in batch.iter().enumerate() {
+            let token = settle.token;
+            let Some(held) = self.sub.held(token) else {
+                continue;
+            };
+            match step(settle.settlement, self.sub.ordered) {
+                Step::Acknowledge => accepted.push((index, token)),
+                Step::Return => returned.push((index, token)),
+                Step::Park {
+                    tier,
+                    attempts,
+                    first_failed_ms,
+                } => {
+                    let beside = beside(&held, attempts, first_failed_ms, held.deliveries);
+                    parking.push((token, Parking { held, tier, beside }));
+                    parked.push(index);
+                }
+            }
+        }
+        let tokens = |of: &[(usize, Token)]| of.iter().map(|(_, t)| *t).collect::<Vec<_>>();
+        let sent = self.sub.acknowledge(&live, &tokens(&accepted)).await;
+        for (index, _) in &accepted {
+            results[*index] = sent.as_ref().copied().map_err(lost);
+        }
+        let sent = self.sub.give_back(&live, &tokens(&returned)).await;
+        for (index, _) in &returned {
+            results[*index] = sent.as_ref().copied().map_err(lost);
+        }
+        if !parking.is_empty() {
+            let done = park_and_acknowledge(&self.sub, &live, parking).await;
+            for (index, result) in parked.into_iter().zip(done) {
+                results[index] = result;
+            }
+        }
+        // The server answers in order: once it has answered this, it has dealt with what went before. While messages come
+        // in, the next batch does as well.
+        if self.sub.stopping.is_cancelled()
+            && let Err(error) = qos(&live.channel, self.sub.prefetch).await
+        {
+            for result in results.iter_mut().filter(|result| result.is_ok()) {
+                *result = Err(lost(&error));
+            }
+        }
+        results
+    }
+}
+
+impl Settler for RabbitSettler {
+    fn atomic_with(&self, _: &Destination) -> bool {
+        false
+    }
+
+    fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
+        // Nothing is atomic with a settlement here, so this is never asked.
+        let never = SettleError::Unavailable("rabbitmq: not one step with its outputs".to_owned());
+        Box::pin(async move { vec![Committed::NotSettled(never); batch.len()] })
+    }
+
+    fn settle<'a>(
+        &'a mut self,
+        batch: &'a [Settle],
+    ) -> BoxFuture<'a, Vec<Result<(), SettleError>>> {
+        Box::pin(self.carry_out(batch))
+    }
+}
