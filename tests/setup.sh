@@ -70,6 +70,7 @@ for part in "${@:-rust}"; do
             # For Kafka, whose jars the tests fetch themselves.
             need java openjdk-17-jre-headless
             need mvn maven
+            need rabbitmq-server rabbitmq-server
             need python3 python3
             ;;
         guests)

@@ -40,6 +40,8 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "kafka")]
 pub use self::broker::kafka;
+#[cfg(feature = "rabbitmq")]
+pub use self::broker::rabbitmq;
 pub use self::broker::{Broker, Embedded, Redis, Sync};
 pub use self::defaults::Defaults;
 pub use self::diagnostic::{Diagnostic, Related, Report, Severity};

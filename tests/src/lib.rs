@@ -6,4 +6,5 @@ pub mod host;
 pub mod kafka_server;
 pub mod plugins;
 pub mod proxy;
+pub mod rabbit_server;
 pub mod redis_server;

@@ -13,6 +13,8 @@ use super::{ByteSize, Secret, duration};
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
 
 /// A named connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,0 +1,133 @@
+//! What is published is in a queue when it is confirmed; what cannot be is told, and whose fault it is.
+
+use std::time::Duration;
+
+use lapin::ExchangeKind;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use wharf::commit::Publication;
+use wharf::config::rabbitmq::QueueKind;
+use wharf::ports::{Broker, Health, PublishError};
+use wharf_tests::rabbit_server::RabbitServer;
+
+use crate::support::*;
+
+/// What went wrong: `d` the destination's fault, `m` the message's, `-` nothing.
+fn faults(results: &[Result<(), PublishError>]) -> String {
+    let of = |result: &Result<(), PublishError>| match result {
+        Ok(()) => '-',
+        Err(PublishError::Destination(_)) => 'd',
+        Err(PublishError::Message(_)) => 'm',
+    };
+    results.iter().map(of).collect()
+}
+
+async fn send(host: &Host, batch: &[Publication]) -> Vec<Result<(), PublishError>> {
+    let refs: Vec<&Publication> = batch.iter().collect();
+    host.broker.publisher().publish(&refs).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_output_is_told_its_own_fate() {
+    let server = RabbitServer::start().await;
+    server.declare("in", "classic", &[]).await;
+    server.declare("out", "quorum", &[]).await;
+    let full = [
+        ("x-max-length", AMQPValue::LongLongInt(1)),
+        ("x-overflow", AMQPValue::LongString("reject-publish".into())),
+    ];
+    server.declare("full", "classic", &full).await;
+    let (_connection, channel) = server.client().await;
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    channel
+        .exchange_declare(
+            "shop".into(),
+            ExchangeKind::Topic,
+            options,
+            FieldTable::default(),
+        )
+        .await
+        .expect("declared");
+    channel
+        .queue_bind(
+            "out".into(),
+            "shop".into(),
+            "orders.#".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+        .expect("bound");
+    publish(&channel, "full", "first", persistent()).await;
+    let host = host(&server.url(), "in", QueueKind::Classic).await;
+    host.ready().await;
+
+    let mut elsewhere = output("out", "6");
+    elsewhere.message.topic = Some("nowhere".into());
+    let batch = [
+        output("out", "1"),
+        output("shop/orders.new", "2"),
+        output("shop/bills.new", "3"),
+        output("nowhere", "4"),
+        output("no such exchange/k", "5"),
+        elsewhere,
+        output("full", "7"),
+        output("out", "8"),
+    ];
+    for _ in 0..20 {
+        let results = send(&host, &batch).await;
+        assert_eq!(faults(&results), "--mddmd-", "{results:?}");
+    }
+    let said = send(&host, &batch).await;
+    let text = |index: usize| said[index].as_ref().unwrap_err().to_string();
+    assert!(text(2).contains("NO_ROUTE"), "{}", text(2));
+    assert!(
+        text(4).contains("NOT_FOUND - no exchange 'no such exchange'"),
+        "{}",
+        text(4)
+    );
+    assert_eq!(server.until("out", |d| d.ready == 63).await.ready, 63);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_no_messages_is_seen_and_waited_for() {
+    let server = RabbitServer::start().await;
+    server.declare("in", "classic", &[]).await;
+    let host = host(&server.url(), "in", QueueKind::Classic).await;
+    host.ready().await;
+    let batch = [output("in", "1")];
+    assert_eq!(faults(&send(&host, &batch).await), "-");
+    server
+        .ctl(&["set_vm_memory_high_watermark", "0.0000001"])
+        .await;
+    let publishing = async {
+        // The server says so to whoever publishes.
+        let first = send(&host, &batch).await;
+        (first, send(&host, &batch).await)
+    };
+    let seen = async {
+        until("the alarm is seen", || {
+            matches!(host.broker.health(), Health::Waiting(_))
+        })
+        .await;
+        let health = host.broker.health();
+        server.ctl(&["set_vm_memory_high_watermark", "0.9"]).await;
+        health
+    };
+    let ((first, _), health) = tokio::join!(publishing, seen);
+    let said = format!("{health:?}");
+    assert!(said.contains("takes no messages"), "{said}");
+    assert!(!faults(&first).contains('m'), "{first:?}");
+    host.ready().await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while faults(&send(&host, &batch).await) != "-" {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "it does not publish again"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,129 @@
+//! Released messages come again, with their attempts, when they should, and in nobody's way.
+
+use std::time::Duration;
+
+use lapin::types::AMQPValue;
+use tokio::time::Instant;
+use wharf::ports::Broker;
+use wharf_tests::rabbit_server::RabbitServer;
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_released_message_waits_and_comes_back_as_it_was() {
+    let server = RabbitServer::start().await;
+    for kind in KINDS {
+        let queue = kind.as_str();
+        server.declare(queue, queue, &[]).await;
+        let (_connection, channel) = server.client().await;
+        let properties = persistent()
+            .with_user_id("guest".into())
+            .with_headers(table(&[("n", AMQPValue::LongInt(3))]));
+        publish(&channel, queue, "late", properties).await;
+        let mut host = host(&server.url(), queue, kind).await;
+        let first = host.take(1).await;
+        let before = first[0].message().clone();
+        let parked = Instant::now();
+        let wait = Duration::from_millis(1400);
+        for result in host.settle(first, release(Some(wait), 1)).await {
+            result.expect("released");
+        }
+
+        // It is in nobody's way.
+        publish(&channel, queue, "fresh", persistent()).await;
+        let fresh = host.take(1).await;
+        assert_eq!(payloads(&fresh), ["fresh"]);
+        assert!(parked.elapsed() < wait);
+        host.accept(fresh).await;
+        let lag = host.broker.lag(&spec(queue)).await.expect("asked");
+        assert_eq!((lag.waiting, lag.pending), (0, 1));
+
+        let again = host.take(1).await;
+        assert!(parked.elapsed() >= wait, "{:?}", parked.elapsed());
+        let after = again[0].message();
+        assert_eq!(after.attempts, 1);
+        assert_eq!(after.first_failed_ms, Some(1_786_000_000_000));
+        assert_eq!((&after.id, after.deliveries), (&before.id, 1));
+        assert_eq!(
+            (&after.topic, &after.payload),
+            (&before.topic, &before.payload)
+        );
+        assert_eq!(after.headers, before.headers);
+        host.accept(again).await;
+        nothing_left(&server, queue).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_delivery_comes_again_and_charges_nothing() {
+    let server = RabbitServer::start().await;
+    for kind in KINDS {
+        let queue = kind.as_str();
+        server.declare(queue, queue, &[]).await;
+        let (_connection, channel) = server.client().await;
+        publish(&channel, queue, "a", persistent()).await;
+        let mut host = host(&server.url(), queue, kind).await;
+        for _ in 0..3 {
+            let taken = host.take(1).await;
+            let m = taken[0].message();
+            assert_eq!((m.attempts, m.deliveries), (0, 1));
+            drop(taken);
+            for result in host.settle_inbox().await {
+                result.expect("released");
+            }
+        }
+        let taken = host.take(1).await;
+        host.accept(taken).await;
+        nothing_left(&server, queue).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_leaves_everything_and_counts_nothing() {
+    let server = RabbitServer::start().await;
+    for kind in KINDS {
+        let queue = kind.as_str();
+        server.declare(queue, queue, &[]).await;
+        let (_connection, channel) = server.client().await;
+        for n in 0..20 {
+            publish(&channel, queue, &n.to_string(), persistent()).await;
+        }
+        let mut first = host(&server.url(), queue, kind).await;
+        let held = first.take(5).await;
+        drop(held);
+        first.stop().await;
+
+        let mut second = host(&server.url(), queue, kind).await;
+        let taken = second.take(20).await;
+        assert_eq!(payloads(&taken).len(), 20);
+        let counted = taken.iter().filter(|d| d.message().deliveries != 1);
+        assert_eq!(counted.count(), 0, "{kind:?}");
+        second.accept(taken).await;
+        second.stop().await;
+        nothing_left(&server, queue).await;
+    }
+}
+
+/// Each host that dies with a message in hand is counted, on both kinds of queues.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_dies_is_counted() {
+    let server = RabbitServer::start().await;
+    for kind in KINDS {
+        let queue = kind.as_str();
+        server.declare(queue, queue, &[]).await;
+        let (_connection, channel) = server.client().await;
+        publish(&channel, queue, "a", persistent()).await;
+        for expected in 1..=4 {
+            let mut host = host(&server.url(), queue, kind).await;
+            let taken = host.take(1).await;
+            assert_eq!(taken[0].message().deliveries, expected, "{kind:?}");
+            if expected == 4 {
+                host.accept(taken).await;
+            } else {
+                // Gone without a word about it.
+                host.broker.close().await;
+            }
+        }
+        nothing_left(&server, queue).await;
+    }
+}

@@ -1,0 +1,246 @@
+//! A subscription in a test's hands, and what tests ask of it. Everything polls with a deadline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation};
+use tokio::time::{Instant, timeout};
+use wharf::broker::rabbitmq::RabbitBroker;
+use wharf::commit::{Commit, Destination, Publication, Settlement};
+use wharf::config::rabbitmq::{QueueKind, RabbitMq};
+use wharf::delivery::{Delivery, Entry, Inbox};
+use wharf::message::Outgoing;
+use wharf::ports::{
+    Broker, Health, PayloadFrom, Room, Settle, SettleError, Settler, Source, SubscriptionSpec,
+};
+use wharf_tests::rabbit_server::{Depth, RabbitServer};
+
+/// Longest a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Both kinds of queues.
+pub const KINDS: [QueueKind; 2] = [QueueKind::Classic, QueueKind::Quorum];
+
+/// A subscription `in` of the plugin `billing` to this queue.
+pub fn spec(queue: &str) -> SubscriptionSpec {
+    SubscriptionSpec {
+        name: queue.into(),
+        plugin: "billing".into(),
+        address: queue.into(),
+        group: "billing".into(),
+        from_start: true,
+        payload: PayloadFrom::Field("payload".into()),
+        ordered: false,
+        prefetch: 100,
+    }
+}
+
+/// The queue beside it.
+pub fn retry_of(queue: &str) -> String {
+    format!("retry.{queue}.billing")
+}
+
+pub fn config(url: &str, kind: QueueKind) -> RabbitMq {
+    RabbitMq {
+        queue_kind: kind,
+        ..RabbitMq::new(url)
+    }
+}
+
+/// One host's subscription.
+pub struct Host {
+    pub broker: Arc<RabbitBroker>,
+    pub source: Box<dyn Source>,
+    pub settler: Box<dyn Settler>,
+    pub inbox: Arc<Inbox>,
+}
+
+pub async fn host(url: &str, queue: &str, kind: QueueKind) -> Host {
+    host_with(config(url, kind), spec(queue)).await
+}
+
+pub async fn host_with(config: RabbitMq, spec: SubscriptionSpec) -> Host {
+    let broker = Arc::new(RabbitBroker::open("bus", &config).expect("a good configuration"));
+    let inbox = Inbox::new();
+    let open = broker
+        .subscribe(spec, Arc::clone(&inbox))
+        .await
+        .expect("subscribed");
+    Host {
+        broker,
+        source: open.source,
+        settler: open.settler,
+        inbox,
+    }
+}
+
+pub fn room(messages: usize) -> Room {
+    Room {
+        messages,
+        bytes: 64 << 20,
+    }
+}
+
+impl Host {
+    /// Fetches until `count` messages are in hand.
+    pub async fn take(&mut self, count: usize) -> Vec<Delivery> {
+        let mut taken = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        while taken.len() < count {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match timeout(left, self.source.fetch(room(count - taken.len()))).await {
+                Ok(got) => taken.extend(got.expect("fetched")),
+                Err(_) => panic!(
+                    "{} of {count} messages came; {:?}",
+                    taken.len(),
+                    self.broker.health()
+                ),
+            }
+        }
+        taken
+    }
+
+    /// Settles deliveries, all alike.
+    pub async fn settle(
+        &mut self,
+        deliveries: Vec<Delivery>,
+        settlement: Settlement,
+    ) -> Vec<Result<(), SettleError>> {
+        for delivery in deliveries {
+            delivery.commit(|parcel| Commit {
+                publications: Vec::new(),
+                parcel,
+                settlement,
+                cause: None,
+                version: "".into(),
+                lane: None,
+            });
+        }
+        self.settle_inbox().await
+    }
+
+    /// Settles what has ended, whichever way.
+    pub async fn settle_inbox(&mut self) -> Vec<Result<(), SettleError>> {
+        let mut entries = Vec::new();
+        self.inbox.try_take(&mut entries);
+        let batch: Vec<Settle> = entries
+            .iter()
+            .map(|entry| match entry {
+                Entry::Commit(commit) => Settle::from(&**commit),
+                Entry::Dropped(parcel) => Settle::dropped(parcel),
+            })
+            .collect();
+        let results = self.settler.settle(&batch).await;
+        self.inbox.ended(batch.len());
+        results
+    }
+
+    pub async fn accept(&mut self, deliveries: Vec<Delivery>) {
+        for result in self.settle(deliveries, Settlement::Accept).await {
+            result.expect("accepted");
+        }
+    }
+
+    /// As a host that stops in order.
+    pub async fn stop(mut self) {
+        self.source.stop().await;
+        for result in self.settle_inbox().await {
+            result.expect("released");
+        }
+        drop((self.source, self.settler));
+        self.broker.close().await;
+    }
+
+    pub async fn ready(&self) {
+        until("the broker is ready", || {
+            self.broker.health() == Health::Ready
+        })
+        .await;
+    }
+}
+
+pub fn release(after: Option<Duration>, attempts: u32) -> Settlement {
+    Settlement::Release {
+        after,
+        attempts,
+        first_failed_ms: Some(1_786_000_000_000),
+    }
+}
+
+/// Waits until something holds.
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Publishes to a queue as any client does, and has it confirmed.
+pub async fn publish(channel: &Channel, queue: &str, payload: &str, properties: BasicProperties) {
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    let confirm = channel
+        .basic_publish(
+            "".into(),
+            queue.into(),
+            options,
+            payload.as_bytes(),
+            properties,
+        )
+        .await
+        .expect("published");
+    let confirmed = confirm.await.expect("confirmed");
+    assert_eq!(confirmed, Confirmation::Ack(None));
+}
+
+/// Properties of a persistent message.
+pub fn persistent() -> BasicProperties {
+    BasicProperties::default().with_delivery_mode(2)
+}
+
+pub fn table(fields: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in fields {
+        table.insert((*name).into(), value.clone());
+    }
+    table
+}
+
+/// Nothing is left at the broker: neither in the queue nor in the one beside it.
+pub async fn nothing_left(server: &RabbitServer, queue: &str) {
+    for queue in [queue.to_owned(), retry_of(queue)] {
+        let empty = |d: Depth| d.ready == 0 && d.unacked == 0;
+        server.until(&queue, empty).await;
+    }
+}
+
+pub fn payloads(deliveries: &[Delivery]) -> Vec<String> {
+    let text = |d: &Delivery| String::from_utf8_lossy(&d.message().payload).into_owned();
+    let mut all: Vec<String> = deliveries.iter().map(text).collect();
+    all.sort();
+    all
+}
+
+/// An output to an address of the adapter: `queue`, or `exchange/routing key`.
+pub fn output(address: &str, id: &str) -> Publication {
+    Publication {
+        destination: Arc::new(Destination {
+            name: "out".into(),
+            broker: "bus".into(),
+            address: address.into(),
+            max_len: None,
+            payload_field: None,
+        }),
+        message: Outgoing {
+            destination: "out".into(),
+            id: Some(id.to_owned().into()),
+            payload: id.to_owned().into(),
+            ..Outgoing::default()
+        },
+    }
+}
