@@ -138,8 +138,8 @@ async fn park_and_acknowledge(
 }
 
 /// The connection is going: the message comes again by the next.
-fn lost(error: &lapin::Error) -> SettleError {
-    SettleError::Fenced(format!("rabbitmq: {}; it comes again", words(error)))
+fn lost(why: &str) -> SettleError {
+    SettleError::Fenced(format!("rabbitmq: {why}; it comes again"))
 }
 
 pub(super) struct RabbitSettler {
@@ -179,11 +179,11 @@ impl RabbitSettler {
         let tokens = |of: &[(usize, Token)]| of.iter().map(|(_, t)| *t).collect::<Vec<_>>();
         let sent = self.sub.acknowledge(&live, &tokens(&accepted)).await;
         for (index, _) in &accepted {
-            results[*index] = sent.as_ref().copied().map_err(lost);
+            results[*index] = sent.as_ref().copied().map_err(|why| lost(why));
         }
         let sent = self.sub.give_back(&live, &tokens(&returned)).await;
         for (index, _) in &returned {
-            results[*index] = sent.as_ref().copied().map_err(lost);
+            results[*index] = sent.as_ref().copied().map_err(|why| lost(why));
         }
         if !parking.is_empty() {
             let done = park_and_acknowledge(&self.sub, &live, parking).await;
@@ -197,7 +197,7 @@ impl RabbitSettler {
             && let Err(error) = qos(&live.channel, self.sub.prefetch).await
         {
             for result in results.iter_mut().filter(|result| result.is_ok()) {
-                *result = Err(lost(&error));
+                *result = Err(lost(&words(&error)));
             }
         }
         results

@@ -164,20 +164,28 @@ impl Subscription {
     }
 
     /// Acknowledges. Frames are written together: waiting for one before the next is written costs most of the speed.
-    /// An error means that the connection is going, and that they come again.
-    pub(super) async fn acknowledge(&self, live: &Live, tokens: &[Token]) -> lapin::Result<()> {
-        let acks = self.state.lock().ledger.acknowledge(live.epoch, tokens);
+    /// An error means that the connection is going or gone, and that they come again.
+    pub(super) async fn acknowledge(&self, live: &Live, tokens: &[Token]) -> Result<(), String> {
+        let acks = {
+            let mut state = self.state.lock();
+            current(&state.ledger, live)?;
+            state.ledger.acknowledge(live.epoch, tokens)
+        };
         let sent = acks.iter().map(|ack| {
             let multiple = ack.multiple;
             live.channel
                 .basic_ack(ack.tag, BasicAckOptions { multiple })
         });
-        join_all(sent).await.into_iter().collect()
+        written(join_all(sent).await)
     }
 
     /// Gives back to the queue, at its place.
-    pub(super) async fn give_back(&self, live: &Live, tokens: &[Token]) -> lapin::Result<()> {
-        let tags = self.state.lock().ledger.give_back(live.epoch, tokens);
+    pub(super) async fn give_back(&self, live: &Live, tokens: &[Token]) -> Result<(), String> {
+        let tags = {
+            let mut state = self.state.lock();
+            current(&state.ledger, live)?;
+            state.ledger.give_back(live.epoch, tokens)
+        };
         let options = BasicNackOptions {
             requeue: true,
             multiple: false,
@@ -185,7 +193,7 @@ impl Subscription {
         let sent = tags
             .iter()
             .map(|tag| live.channel.basic_nack(*tag, options));
-        join_all(sent).await.into_iter().collect()
+        written(join_all(sent).await)
     }
 
     /// Puts messages into the subscription's own queues. Answers in order; what is wrong where one was not taken.
@@ -270,6 +278,20 @@ impl Subscription {
         }
         Ok(name)
     }
+}
+
+/// Whether a connection is still the one in use.
+fn current(ledger: &Ledger, live: &Live) -> Result<(), String> {
+    if ledger.epoch() == live.epoch {
+        Ok(())
+    } else {
+        Err("its connection is gone".to_owned())
+    }
+}
+
+fn written(frames: Vec<lapin::Result<()>>) -> Result<(), String> {
+    let all: lapin::Result<()> = frames.into_iter().collect();
+    all.map_err(|error| words(&error))
 }
 
 /// Declares a durable queue.
