@@ -58,6 +58,15 @@ pub struct Depth {
 impl RabbitServer {
     /// A running server.
     pub async fn start() -> Self {
+        // It takes seconds until it listens, and somebody else may have its ports by then. Nobody knows them yet.
+        for _ in 0..2 {
+            let mut server = Self::absent(&[]);
+            match server.try_run().await {
+                Ok(()) => return server,
+                Err(problem) if problem.contains("could_not_start_listener") => {}
+                Err(problem) => panic!("{problem}"),
+            }
+        }
         let mut server = Self::absent(&[]);
         server.run().await;
         server
@@ -90,6 +99,12 @@ impl RabbitServer {
 
     /// Starts it, for the first time or again, and waits until it answers.
     pub async fn run(&mut self) {
+        if let Err(problem) = self.try_run().await {
+            panic!("{problem}");
+        }
+    }
+
+    async fn try_run(&mut self) -> Result<(), String> {
         assert!(self.child.is_none(), "it is running");
         let log = std::fs::File::create(self.folder.path().join("out")).expect("a log");
         let child = self
@@ -104,16 +119,20 @@ impl RabbitServer {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.try_connect().await {
-                Ok(_) => return,
+                Ok(_) => return Ok(()),
                 Err(e) if Instant::now() > deadline => {
-                    panic!("rabbitmq-server does not answer: {e}\n{}", self.said())
+                    return Err(format!(
+                        "rabbitmq-server does not answer: {e}\n{}",
+                        self.said()
+                    ));
                 }
                 Err(_) => {}
             }
             if let Some(child) = &mut self.child
                 && let Ok(Some(status)) = child.try_wait()
             {
-                panic!("rabbitmq-server ended at once: {status}\n{}", self.said());
+                let said = self.said();
+                return Err(format!("rabbitmq-server ended at once: {status}\n{said}"));
             }
             tokio::time::sleep(LOOK).await;
         }
