@@ -8,6 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+pub(crate) mod flat;
+
 /// One header. Order is kept and names may repeat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Header {

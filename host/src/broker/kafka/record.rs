@@ -14,7 +14,8 @@ use rdkafka::message::{
     BorrowedHeaders, BorrowedMessage, Headers as _, Message as _, OwnedHeaders,
 };
 
-use super::wire::{Pair, Record};
+use super::wire::Record;
+use crate::message::flat::Pair;
 
 /// One header of a record, where the client has it.
 type Lent<'a> = (&'a [u8], Option<&'a [u8]>);

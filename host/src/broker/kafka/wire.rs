@@ -2,7 +2,7 @@
 //!
 //! Native form, no envelope: key and value are the record's own, a null value is a tombstone, headers are headers, and
 //! a few well-known names among them are metadata. What surprises: a *header* that bears one of those names is written
-//! with [`ESCAPE`] before it, and read back without; a record by any other client is read by the same rules.
+//! with an escape before it ([`flat`]), and read back without; a record by any other client is read by the same rules.
 //!
 //! Nothing of the client is here. Its own way of reading headers panics where a name is not UTF-8, which is a choice of
 //! whoever produces; so names are bytes here, both ways.
@@ -11,31 +11,22 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 
 use super::metadata::Kept;
 use crate::config::kafka::topic_problem;
-use crate::message::{Header, Message, Origin, Outgoing, Unrepresentable};
+use crate::message::flat::{self, Names, Pair, Seen};
+use crate::message::{Header, Message, Origin, Outgoing};
 use crate::ports::PublishError;
 
-/// Stands before the name of a header that would be taken for something else.
-const ESCAPE: &str = "wharf-header:";
-
-const ID: &str = "wharf-id";
-const PRIORITY: &str = "wharf-priority";
-const EXPIRES: &str = "wharf-expires";
-const CONTENT_TYPE: &str = "content-type";
-const CORRELATION_ID: &str = "correlation-id";
-const REPLY_TO: &str = "reply-to";
-
-const METADATA: [&str; 6] = [
-    ID,
-    PRIORITY,
-    EXPIRES,
-    CONTENT_TYPE,
-    CORRELATION_ID,
-    REPLY_TO,
-];
+/// What a record has no place for. Keys and null values it has.
+const METADATA: Names = Names(&[
+    flat::ID,
+    flat::PRIORITY,
+    flat::EXPIRES,
+    flat::CONTENT_TYPE,
+    flat::CORRELATION_ID,
+    flat::REPLY_TO,
+]);
 
 /// A record as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,72 +97,22 @@ pub(super) fn read(record: Record, of: &Reading, kept: Kept, deliveries: u32) ->
 
 /// Metadata goes into its place, the first of a name; one that cannot be read as what it should be stays a header.
 fn headers(headers: Vec<(Bytes, Option<Bytes>)>, message: &mut Message) {
-    let mut seen = [false; METADATA.len()];
+    let mut seen = Seen::default();
     let mut strange = Vec::new();
     message.headers.reserve(headers.len());
     for (name, value) in headers {
         // The contract has no header without a value.
         let value = value.unwrap_or_default();
-        if let Some(i) = METADATA.iter().position(|m| m.as_bytes() == &name[..])
-            && !seen[i]
-            && set(METADATA[i], &value, message)
-        {
-            seen[i] = true;
+        if METADATA.take(&name, &value, &mut seen, message) {
             continue;
         }
-        let bare = match name.strip_prefix(ESCAPE.as_bytes()) {
-            Some(_) => name.slice(ESCAPE.len()..),
-            None => name.clone(),
-        };
-        match ByteString::try_from(bare) {
+        match flat::bare(name) {
             Ok(name) => message.headers.push(Header { name, value }),
-            Err(_) => strange.push((name, value)),
+            Err(name) => strange.push((name, value)),
         }
     }
-    if let Some((name, _)) = strange.first() {
-        message.unrepresentable = Some(Box::new(Unrepresentable {
-            reason: format!(
-                "{} of the record's header names are not UTF-8, the first is {:?}",
-                strange.len(),
-                String::from_utf8_lossy(name)
-            ),
-            headers: strange,
-        }));
-    }
+    message.unrepresentable = flat::strange("the record's header names", strange);
 }
-
-fn set(name: &str, value: &Bytes, message: &mut Message) -> bool {
-    fn put<T>(place: &mut Option<T>, value: Option<T>) -> bool {
-        let good = value.is_some();
-        if good {
-            *place = value;
-        }
-        good
-    }
-    let text = || ByteString::try_from(value.clone()).ok();
-    let digits = || std::str::from_utf8(value).ok();
-    match name {
-        CONTENT_TYPE => put(&mut message.content_type, text()),
-        CORRELATION_ID => put(&mut message.correlation_id, text()),
-        REPLY_TO => put(&mut message.reply_to, text()),
-        PRIORITY => put(&mut message.priority, digits().and_then(|n| n.parse().ok())),
-        EXPIRES => put(
-            &mut message.expires_at_ms,
-            digits().and_then(|n| n.parse().ok()),
-        ),
-        ID => match text() {
-            Some(id) if !id.is_empty() => {
-                message.id = id;
-                true
-            }
-            _ => false,
-        },
-        _ => false,
-    }
-}
-
-/// Name and value of a header on its way out.
-pub(super) type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 /// A record to be produced. The time is the client's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,14 +145,9 @@ pub(super) fn write<'a>(
         Some(Err(_)) => return Err(fault("there is no partition of that number")),
     };
     let mut headers = Vec::with_capacity(out.headers.len() + out.raw_headers.len() + 4);
-    metadata(out, now_ms, &mut headers);
+    headers.extend(METADATA.write(out, now_ms));
     for header in &out.headers {
-        let name = if taken(&header.name) {
-            Cow::Owned(format!("{ESCAPE}{}", header.name).into_bytes())
-        } else {
-            Cow::Borrowed(&header.name.as_bytes()[..])
-        };
-        headers.push((name, Cow::Borrowed(&header.value[..])));
+        headers.push(Names::header(header, METADATA.taken(&header.name)));
     }
     for (name, value) in &out.raw_headers {
         headers.push((Cow::Borrowed(&name[..]), Cow::Borrowed(&value[..])));
@@ -228,31 +164,8 @@ pub(super) fn write<'a>(
     })
 }
 
-fn metadata<'a>(out: &'a Outgoing, now_ms: u64, headers: &mut Vec<Pair<'a>>) {
-    let text = |t: &'a Option<ByteString>| t.as_ref().map(|t| Cow::Borrowed(&t.as_bytes()[..]));
-    let number = |n: u64| Cow::Owned(n.to_string().into_bytes());
-    let ends = |ttl: u32| number(now_ms.saturating_add(ttl.into()));
-    let all = [
-        (ID, text(&out.id)),
-        (CONTENT_TYPE, text(&out.content_type)),
-        (CORRELATION_ID, text(&out.correlation_id)),
-        (REPLY_TO, text(&out.reply_to)),
-        (PRIORITY, out.priority.map(|p| number(p.into()))),
-        (EXPIRES, out.ttl_ms.map(ends)),
-    ];
-    let there = |(name, value): (&'static str, Option<Cow<'a, [u8]>>)| {
-        value.map(|value| (Cow::Borrowed(name.as_bytes()), value))
-    };
-    headers.extend(all.into_iter().filter_map(there));
-}
-
 fn fault(problem: &str) -> PublishError {
     PublishError::Message(format!("kafka: {problem}"))
-}
-
-/// Whether a header of that name would be read as something else.
-fn taken(name: &str) -> bool {
-    METADATA.contains(&name) || name.starts_with(ESCAPE)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use redis::{Cmd, Value};
 use super::connection::{Link, breaks};
 use super::wire;
 use crate::commit::Publication;
+use crate::message::flat::Pair;
 use crate::ports::{PublishError, Publisher};
 
 /// Commands per pipeline.
@@ -23,7 +24,7 @@ const VALUE: usize = 512 << 20;
 pub(super) struct Xadd<'a> {
     pub(super) stream: &'a str,
     max_len: Option<u64>,
-    fields: Vec<wire::Field<'a>>,
+    fields: Vec<Pair<'a>>,
     /// Of names and values.
     pub(super) bytes: usize,
 }

@@ -1,6 +1,8 @@
+use bytestring::ByteString;
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::flat::ESCAPE;
 
 const NOW: u64 = 1_786_000_000_000;
 
@@ -244,8 +246,14 @@ fn what_kafka_cannot_hold_is_the_messages_fault() {
 /// Names that are read as something else unless escaped, and any others without a zero byte.
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
-        proptest::sample::select(METADATA.map(str::to_owned).to_vec()),
-        proptest::sample::select(METADATA.map(|m| format!("{ESCAPE}{m}")).to_vec()),
+        proptest::sample::select(METADATA.0.iter().map(|&m| m.to_owned()).collect::<Vec<_>>()),
+        proptest::sample::select(
+            METADATA
+                .0
+                .iter()
+                .map(|m| format!("{ESCAPE}{m}"))
+                .collect::<Vec<_>>()
+        ),
         Just(ESCAPE.to_owned()),
         Just(String::new()),
         "[^\0]{0,12}",

@@ -82,15 +82,6 @@ fn a_whole_entry_is_a_json_object() {
 }
 
 #[test]
-fn base64_pads() {
-    assert_eq!(base64(b""), "");
-    assert_eq!(base64(b"f"), "Zg==");
-    assert_eq!(base64(b"fo"), "Zm8=");
-    assert_eq!(base64(b"foo"), "Zm9v");
-    assert_eq!(base64(b"foobar"), "Zm9vYmFy");
-}
-
-#[test]
 fn a_field_name_that_is_not_utf8_is_kept_for_the_dead_letter() {
     let m = read(
         raw(&[(b"\xff\xfe", b"v"), (b"ok", b"1"), (b"payload", b"p")]),
