@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test guests lint lint-features bench schema-docs mutants setup setup-demo setup-rust setup-test setup-guests
+.PHONY: help demo test properties guests lint lint-features bench schema-docs mutants setup setup-demo setup-rust setup-test setup-guests
 
 # Everything is built here, by every target: dependencies are built once.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
@@ -22,6 +22,12 @@ demo: setup-demo ## Show a host at work on the embedded broker, and count what c
 
 test: setup-test ## Run every test, with the servers they need
 	@tests/run.sh
+
+properties: setup-test ## Draw new and many more cases for what is tested by properties, and say by which seed
+	@sdk/build-guests.sh rust
+	@seed=$${PROPTEST_RNG_SEED:-$$RANDOM$$RANDOM}; echo "PROPTEST_RNG_SEED=$$seed"; \
+	PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=$${PROPTEST_CASES:-5000} \
+		cargo test $(workspace) --lib --bins --test config --test redis
 
 guests: setup-guests ## Build the hello handler in Rust, JavaScript and Python, and hold all to one fixture
 	@sdk/build-guests.sh all

@@ -11,6 +11,9 @@ log=$(mktemp "$target/tmp/tests.XXXXXX")
 trap 'rm -f "$log"' EXIT
 failed=0
 
+# What is drawn is the same every time: a change passes or fails by what it changes. `make properties` draws anew.
+export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
+
 # run WHAT COMMAND...: a runner whose tests are counted by what it prints. One that fails without a failed test, such
 # as one that does not build, counts as one.
 run() {
