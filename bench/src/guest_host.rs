@@ -100,7 +100,7 @@ impl GuestHost {
             on_dead_letter: OnDeadLetter::Continue,
             redact: Redact::default(),
             destinations: HashMap::from([("out".into(), twin::destination("out"))]),
-            replies: false,
+            replies: None,
             dead_letters: twin::destination("dlq.in.bench"),
             publishers: HashMap::new(),
             window: WINDOW,

@@ -18,6 +18,7 @@ use wharf::broker::embedded::Embedded;
 use wharf::config;
 use wharf::delivery::Inbox;
 use wharf::dispatch::{Dispatcher, PluginLine};
+use wharf::place::PlaceKind;
 use wharf::plugin::{Compiler, PluginHandle, Watcher};
 use wharf::ports::Broker;
 
@@ -120,7 +121,7 @@ impl Line {
             .subscribe(twin::spec("in"), Arc::clone(&inbox))
             .await?;
         let handled = Stamping::new(&plugin);
-        let line = host.line(broker.capabilities(), subscribed, inbox)?;
+        let line = host.line(broker.capabilities(PlaceKind::Topic), subscribed, inbox)?;
         let dispatcher = host.dispatcher();
         let crew = PluginLine {
             handler: Arc::clone(&handled) as _,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::delivery::Parcel;
 use crate::message::Outgoing;
+use crate::place::PlaceKind;
 
 /// What the broker is told about a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +30,34 @@ pub struct Destination {
     pub name: Arc<str>,
     /// The broker's configured name.
     pub broker: Arc<str>,
-    /// Topic or stream at that broker.
+    /// What it is there.
+    pub kind: PlaceKind,
+    /// Its name there.
     pub address: Arc<str>,
     /// Trim the destination to about this many entries, where the broker can.
     pub max_len: Option<u64>,
     /// Which field carries the payload, on brokers whose records are fields (Redis streams).
     pub payload_field: Option<Arc<str>>,
+}
+
+impl Destination {
+    /// A place without anything said about how messages are kept there.
+    #[must_use]
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        broker: impl Into<Arc<str>>,
+        kind: PlaceKind,
+        address: impl Into<Arc<str>>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            broker: broker.into(),
+            kind,
+            address: address.into(),
+            max_len: None,
+            payload_field: None,
+        }
+    }
 }
 
 /// One message on its way out.
@@ -47,7 +70,7 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// The topic or stream this goes to.
+    /// The name of the place this goes to.
     pub fn address(&self) -> &str {
         self.message
             .topic

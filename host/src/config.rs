@@ -23,6 +23,7 @@ mod diagnostic;
 mod duration;
 mod host;
 mod load;
+mod place;
 mod plugin;
 mod policy;
 mod schema;
@@ -48,6 +49,7 @@ pub use self::diagnostic::{Diagnostic, Related, Report, Severity};
 pub use self::duration::parse as parse_duration;
 pub use self::host::{Admin, Host, Log, LogFormat, MaxInFlight, Readiness, Telemetry};
 pub use self::load::{Loaded, load};
+pub use self::place::Places;
 pub use self::plugin::{
     Destination, Grants, HeaderSelection, OnComponentError, OnDeadLetter, Order, PayloadField,
     Plugin, Provide, Redact, Start, Subscription,

@@ -44,6 +44,7 @@ use crate::commit::Destination;
 use crate::config::{OnDeadLetter, Order, Redact};
 use crate::delivery::Inbox;
 use crate::handler::Handler;
+use crate::place::PlaceKind;
 use crate::ports::{Clock, Publisher, Subscribed, SubscriptionSpec};
 use crate::telemetry::SubscriptionMetrics;
 
@@ -87,7 +88,7 @@ pub struct Line {
     /// Where the plugin may publish, by configured name.
     pub destinations: HashMap<String, Arc<Destination>>,
     /// Whether it may use `reply`.
-    pub replies: bool,
+    pub replies: Option<PlaceKind>,
     /// Where its dead letters go.
     pub dead_letters: Arc<Destination>,
     /// Every broker its destinations live at.

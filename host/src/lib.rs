@@ -8,6 +8,7 @@ pub mod commit;
 pub mod delivery;
 pub mod handler;
 pub mod message;
+pub mod place;
 pub mod ports;
 
 // What a message meets, from its broker to its handler.

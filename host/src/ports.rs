@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 
 use crate::commit::{Commit, Destination, Publication, Settlement};
 use crate::delivery::{Delivery, Inbox, Parcel, Token};
+use crate::place::PlaceKind;
 
 /// Which order a broker can promise to one subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,9 @@ pub struct SubscriptionSpec {
     pub name: Arc<str>,
     /// The plugin that reads it.
     pub plugin: Arc<str>,
-    /// Topic or stream.
+    /// What is read.
+    pub kind: PlaceKind,
+    /// Its name.
     pub address: Arc<str>,
     /// Consumer group.
     pub group: Arc<str>,
@@ -225,8 +228,8 @@ pub trait Broker: Send + Sync {
     /// `messaging.system` of the OpenTelemetry conventions.
     fn system(&self) -> &'static str;
 
-    /// What this broker can do for its subscriptions.
-    fn capabilities(&self) -> Capabilities;
+    /// What this broker can do for subscriptions to places of this kind.
+    fn capabilities(&self, kind: PlaceKind) -> Capabilities;
 
     /// Opens a subscription; creates group and topic where the broker lets it. Does not wait for a broker that is
     /// absent: the source does. Deliveries end in `inbox`.

@@ -9,6 +9,7 @@ use wharf::commit::{Commit, Destination, Publication, Settlement};
 use wharf::config;
 use wharf::delivery::{Delivery, Entry, Inbox};
 use wharf::message::{Message, Outgoing};
+use wharf::place::PlaceKind;
 use wharf::ports::{Broker, Committed, PayloadFrom, Room, Subscribed, SubscriptionSpec};
 
 use super::{BATCH, Work};
@@ -23,6 +24,7 @@ pub(crate) fn spec(address: &str) -> SubscriptionSpec {
     SubscriptionSpec {
         name: address.into(),
         plugin: "bench".into(),
+        kind: PlaceKind::Topic,
         address: address.into(),
         group: "bench".into(),
         from_start: true,
@@ -34,13 +36,7 @@ pub(crate) fn spec(address: &str) -> SubscriptionSpec {
 
 /// Where every benchmark publishes.
 pub(crate) fn destination(address: &str) -> Arc<Destination> {
-    Arc::new(Destination {
-        name: address.into(),
-        broker: "b".into(),
-        address: address.into(),
-        max_len: None,
-        payload_field: None,
-    })
+    Arc::new(Destination::new(address, "b", PlaceKind::Topic, address))
 }
 
 /// Reads `in`, handles, and commits output and settlement in one transaction, until dropped. A batch is handled while

@@ -60,6 +60,7 @@ use self::writer::{Shared, Writer};
 use crate::config;
 use crate::delivery::Inbox;
 use crate::message::Outgoing;
+use crate::place::PlaceKind;
 use crate::ports::{
     Broker, BrokerError, Capabilities, Health, Lag, Ordering, PublishError, Publisher, Subscribed,
     SubscriptionSpec,
@@ -330,7 +331,7 @@ impl Broker for Embedded {
         "wharf_embedded"
     }
 
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: PlaceKind) -> Capabilities {
         Capabilities {
             redelivers: true,
             orders: Ordering::Source,

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle as Task;
 
 use crate::config::kafka::Kafka;
 use crate::delivery::Inbox;
+use crate::place::PlaceKind;
 use crate::ports::{
     Broker, BrokerError, Capabilities, Health, Lag, Ordering, Publisher, Subscribed,
     SubscriptionSpec,
@@ -149,7 +150,7 @@ impl Broker for KafkaBroker {
         "kafka"
     }
 
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: PlaceKind) -> Capabilities {
         Capabilities {
             redelivers: true,
             orders: Ordering::Partition,

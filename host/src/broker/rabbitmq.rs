@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::rabbitmq::{QueueKind, RabbitMq};
 use crate::delivery::Inbox;
+use crate::place::PlaceKind;
 use crate::ports::{
     Broker, BrokerError, Capabilities, Health, Lag, Ordering, Publisher, Subscribed,
     SubscriptionSpec,
@@ -146,7 +147,7 @@ impl Broker for RabbitBroker {
         "rabbitmq"
     }
 
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: PlaceKind) -> Capabilities {
         Capabilities {
             redelivers: true,
             // With a single active consumer, which only the queue's declaration can say.

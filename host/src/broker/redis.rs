@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::delivery::Inbox;
+use crate::place::PlaceKind;
 use crate::ports::{
     Broker, BrokerError, Capabilities, Health, Lag, Ordering, Publisher, Subscribed,
     SubscriptionSpec,
@@ -267,7 +268,7 @@ impl Broker for RedisBroker {
         "redis"
     }
 
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: PlaceKind) -> Capabilities {
         Capabilities {
             redelivers: true,
             orders: Ordering::None,

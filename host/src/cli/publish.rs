@@ -13,7 +13,7 @@ use serde_json::json;
 use self::input::{Input, Source};
 use self::send::{Counts, Sender};
 use super::client::Client;
-use super::config::{ConfigArgs, subscription};
+use super::config::{ConfigArgs, broker, subscription};
 use super::failure::{Failure, Result};
 use super::line::millis;
 use super::output::{Out, count, thousands};
@@ -160,24 +160,26 @@ impl Args {
     }
 
     fn destination(&self, config: &Config) -> Result<Arc<Destination>> {
-        let (broker, address, payload_field) = match (&self.to, &self.broker, &self.topic) {
+        let (broker, (kind, address), payload_field) = match (&self.to, &self.broker, &self.topic) {
             (Some(to), ..) => {
                 let source = subscription(config, to)?.source;
                 let field = match &source.payload {
                     Some(PayloadField::Field(name)) => Some(name.as_str().into()),
                     _ => None,
                 };
-                (&*source.broker, source.source(), field)
+                let place = source.place();
+                let place = place.ok_or_else(|| Failure::usage(format!("`{to}` reads nothing")))?;
+                (&*source.broker, place, field)
             }
-            (None, Some(broker), Some(topic)) => (&**broker, &**topic, None),
+            (None, Some(name), Some(place)) => {
+                let own = broker(config, name)?.places().own;
+                (&**name, (own, &**place), None)
+            }
             _ => return Err(Failure::usage("name a broker and a topic, or `--to`")),
         };
         Ok(Arc::new(Destination {
-            name: "publish".into(),
-            broker: broker.into(),
-            address: address.into(),
-            max_len: None,
             payload_field,
+            ..Destination::new("publish", broker, kind, address)
         }))
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Secret, duration};
+use super::{ByteSize, Places, Secret, duration, place};
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -41,6 +41,12 @@ impl Broker {
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => "kafka",
         }
+    }
+
+    /// The places it has.
+    #[must_use]
+    pub fn places(&self) -> &'static Places {
+        place::of(self.kind())
     }
 }
 

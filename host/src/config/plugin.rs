@@ -7,7 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::policy::{Breaker, DeadLetter, DeadLetterTarget, Isolation, Limits, Recycle, Retry};
-use super::{ByteSize, Defaults, Secret, schema};
+use super::{ByteSize, Defaults, Secret, place, schema};
+
+mod destination;
+mod subscription;
+
+pub use destination::Destination;
+pub use subscription::{PayloadField, Start, Subscription};
 
 /// A named handler.
 ///
@@ -94,8 +100,8 @@ impl Plugin {
         let broker = configured
             .and_then(|dead| dead.broker.as_ref())
             .unwrap_or(&source.broker);
-        let pattern = configured.and_then(|dead| dead.topic.as_deref().or(dead.stream.as_deref()));
-        let target = pattern.unwrap_or("dlq.{subscription}.{plugin}");
+        let pattern = configured.and_then(|dead| place::first(&dead.names()));
+        let target = pattern.map_or("dlq.{subscription}.{plugin}", |(_, name)| name);
         let target = target
             .replace("{subscription}", subscription)
             .replace("{plugin}", name);
@@ -103,155 +109,6 @@ impl Plugin {
             broker: broker.clone(),
             name: target,
         })
-    }
-}
-
-/// One place a plugin consumes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Subscription {
-    /// The broker's name.
-    pub broker: String,
-    /// The topic, on an embedded broker or Kafka; on Kafka also a pattern of topics, which begins with `^`.
-    #[serde(default)]
-    pub topic: Option<String>,
-    /// The stream, on Redis.
-    #[serde(default)]
-    pub stream: Option<String>,
-    /// The consumer group; without it, the plugin's name.
-    #[serde(default)]
-    pub group: Option<String>,
-    /// Which field of a Redis entry is the payload: a name (`payload` by default), or `entry` for the whole entry as JSON.
-    #[serde(default)]
-    pub payload: Option<PayloadField>,
-    /// Where a group that does not exist yet begins.
-    #[serde(default)]
-    pub start: Start,
-}
-
-impl Subscription {
-    /// The topic or stream, whichever the broker has.
-    #[must_use]
-    pub fn source(&self) -> &str {
-        self.topic
-            .as_deref()
-            .or(self.stream.as_deref())
-            .unwrap_or_default()
-    }
-
-    /// The consumer group of a plugin called `plugin`.
-    #[must_use]
-    pub fn group<'a>(&'a self, plugin: &'a str) -> &'a str {
-        self.group.as_deref().unwrap_or(plugin)
-    }
-}
-
-/// Which part of a Redis entry is a message's payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PayloadField {
-    /// The field of this name. A field that is itself called `entry` is written `{ field: entry }`.
-    Field(String),
-    /// The whole entry, as a JSON object.
-    Entry,
-}
-
-impl Default for PayloadField {
-    fn default() -> Self {
-        Self::Field("payload".to_owned())
-    }
-}
-
-impl Serialize for PayloadField {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Entry => serializer.serialize_str("entry"),
-            Self::Field(name) if name == "entry" => {
-                BTreeMap::from([("field", name)]).serialize(serializer)
-            }
-            Self::Field(name) => serializer.serialize_str(name),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for PayloadField {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Name(String),
-            Field { field: String },
-        }
-        Ok(match Written::deserialize(deserializer)? {
-            Written::Name(name) if name == "entry" => Self::Entry,
-            Written::Name(name) | Written::Field { field: name } => Self::Field(name),
-        })
-    }
-}
-
-impl JsonSchema for PayloadField {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "PayloadField".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "description": "A field's name, `entry` for the whole entry as JSON, or `{ field: entry }` for a field of that name.",
-            "anyOf": [
-                { "type": "string", "minLength": 1 },
-                {
-                    "type": "object",
-                    "additionalProperties": false,
-                    "required": ["field"],
-                    "properties": { "field": { "type": "string", "minLength": 1 } }
-                }
-            ]
-        })
-    }
-}
-
-/// Where a new group begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Start {
-    /// With the oldest message there is.
-    #[default]
-    Earliest,
-    /// With the first message after the group was made.
-    Latest,
-}
-
-/// One place a plugin may publish to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Destination {
-    /// The broker's name.
-    pub broker: String,
-    /// The topic, on an embedded broker or Kafka.
-    #[serde(default)]
-    pub topic: Option<String>,
-    /// The stream, on Redis.
-    #[serde(default)]
-    pub stream: Option<String>,
-    /// About how many entries the stream keeps, on Redis; without it, all.
-    #[serde(default)]
-    #[schemars(range(min = 1))]
-    pub max_len: Option<u64>,
-    /// Which other topics or streams a message may name for itself: exact names, or a beginning followed by `*`.
-    #[serde(default)]
-    pub allow_topic_override: Option<Vec<String>>,
-    /// The field that holds the payload, on Redis; without it, `payload`.
-    #[serde(default)]
-    pub payload: Option<String>,
-}
-
-impl Destination {
-    /// The topic or stream, whichever the broker has.
-    #[must_use]
-    pub fn target(&self) -> &str {
-        self.topic
-            .as_deref()
-            .or(self.stream.as_deref())
-            .unwrap_or_default()
     }
 }
 

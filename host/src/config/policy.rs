@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ByteSize, duration};
+use crate::place::PlaceKind;
 
 /// How often and when a message is tried again.
 ///
@@ -156,6 +157,22 @@ pub struct DeadLetter {
     pub topic: Option<String>,
     /// The stream on Redis; without it, `dlq.{subscription}.{plugin}`.
     pub stream: Option<String>,
+    /// The queue on RabbitMQ; without it, `dlq.{subscription}.{plugin}`.
+    pub queue: Option<String>,
+    /// The subject on NATS; without it, `dlq.{subscription}.{plugin}`.
+    pub subject: Option<String>,
+}
+
+impl DeadLetter {
+    /// What may name the place, in the order in which it is looked for.
+    pub(super) fn names(&self) -> [(PlaceKind, &Option<String>); 4] {
+        [
+            (PlaceKind::Topic, &self.topic),
+            (PlaceKind::Stream, &self.stream),
+            (PlaceKind::Queue, &self.queue),
+            (PlaceKind::Subject, &self.subject),
+        ]
+    }
 }
 
 /// Where the dead letters of one subscription go, resolved.
@@ -163,6 +180,6 @@ pub struct DeadLetter {
 pub struct DeadLetterTarget {
     /// The broker's configured name.
     pub broker: String,
-    /// The topic or stream.
+    /// The name of the place. What it is depends on the broker: [`Places::own`](super::Places::own).
     pub name: String,
 }

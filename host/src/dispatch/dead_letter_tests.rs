@@ -1,14 +1,14 @@
 use super::*;
+use crate::place::PlaceKind;
 use bytes::Bytes;
 
 fn destination() -> Arc<Destination> {
-    Arc::new(Destination {
-        name: "dead-letters".into(),
-        broker: "b".into(),
-        address: "dlq.s.p".into(),
-        max_len: None,
-        payload_field: None,
-    })
+    Arc::new(Destination::new(
+        "dead-letters",
+        "b",
+        PlaceKind::Topic,
+        "dlq.s.p",
+    ))
 }
 
 fn diagnosis() -> Diagnosis {

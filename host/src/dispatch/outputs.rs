@@ -38,16 +38,15 @@ fn destination_of(
     output: &Outgoing,
 ) -> Result<Arc<Destination>, Fault> {
     if &*output.destination == "reply" {
-        let to = message.reply_to.as_deref().filter(|_| route.replies).ok_or_else(|| {
-            Fault::new(FaultKind::Denied, "a reply was returned, but the message asks for none, or replies are not granted")
+        let asked = message.reply_to.as_deref().zip(route.replies);
+        let (to, kind) = asked.ok_or_else(|| {
+            Fault::new(
+                FaultKind::Denied,
+                "a reply was returned, but the message asks for none, or replies are not granted",
+            )
         })?;
-        return Ok(Arc::new(Destination {
-            name: "reply".into(),
-            broker: Arc::clone(&route.broker),
-            address: to.into(),
-            max_len: None,
-            payload_field: None,
-        }));
+        let broker = Arc::clone(&route.broker);
+        return Ok(Arc::new(Destination::new("reply", broker, kind, to)));
     }
     route
         .destinations

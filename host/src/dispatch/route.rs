@@ -12,6 +12,7 @@ use crate::dispatch::attempt::Policy;
 use crate::dispatch::lane::Lanes;
 use crate::dispatch::ready::Ready;
 use crate::dispatch::window::Window;
+use crate::place::PlaceKind;
 use crate::ports::{Clock, SubscriptionSpec};
 use crate::telemetry::SubscriptionMetrics;
 
@@ -62,7 +63,7 @@ pub(super) struct Route {
     /// Where its plugin may publish, by configured name.
     pub(super) destinations: HashMap<String, Arc<Destination>>,
     /// Whether `reply` may be used.
-    pub(super) replies: bool,
+    pub(super) replies: Option<PlaceKind>,
     /// Where its dead letters go.
     pub(super) dead_letters: Arc<Destination>,
     /// Where its deliveries end.

@@ -10,6 +10,7 @@ use crate::dispatch::attempt::Policy;
 use crate::dispatch::retry::Schedule;
 use crate::dispatch::{Dispatcher, Line, PluginLine, Subscription, breaker};
 use crate::host::{Brokers, Error, settings};
+use crate::place::PlaceKind;
 use crate::plugin::Catalog;
 use crate::ports::{Broker, PayloadFrom, Publisher, SubscriptionSpec};
 use crate::telemetry::{Metrics, SubscriptionLabels};
@@ -78,11 +79,11 @@ struct Opening<'a> {
 impl Opening<'_> {
     async fn open(&self) -> Result<Line, String> {
         let broker = self.broker(&self.source.broker)?;
-        let spec = self.spec();
+        let spec = self.spec()?;
         let inbox = Inbox::new();
         let subscribed = broker.subscribe(spec.clone(), Arc::clone(&inbox)).await;
         let subscribed = subscribed.map_err(|e| e.to_string())?;
-        let destinations = self.destinations();
+        let destinations = self.destinations()?;
         let dead_letters = self.dead_letters()?;
         let publishers = self.publishers(destinations.values().chain([&dead_letters]))?;
         Ok(Line {
@@ -92,7 +93,7 @@ impl Opening<'_> {
             on_dead_letter: self.plugin.on_dead_letter,
             redact: self.plugin.redact.clone(),
             destinations,
-            replies: self.plugin.grants.reply,
+            replies: self.replies(),
             dead_letters,
             publishers,
             window: (
@@ -114,11 +115,29 @@ impl Opening<'_> {
             .ok_or_else(|| format!("broker `{name}` is not configured"))
     }
 
-    fn spec(&self) -> SubscriptionSpec {
+    fn kind(&self) -> Result<PlaceKind, String> {
+        let place = self.source.place().ok_or("nothing is named to read from")?;
+        Ok(place.0)
+    }
+
+    /// What the host makes for itself at a broker.
+    fn own(&self, broker: &str) -> Result<PlaceKind, String> {
+        let broker = self.config.brokers.get(broker);
+        Ok(broker.ok_or("no such broker")?.places().own)
+    }
+
+    /// What a reply goes to, where replies are granted.
+    fn replies(&self) -> Option<PlaceKind> {
+        let own = self.own(&self.source.broker).ok()?;
+        self.plugin.grants.reply.then_some(own)
+    }
+
+    fn spec(&self) -> Result<SubscriptionSpec, String> {
         let concurrency = self.plugin.concurrency as usize;
-        SubscriptionSpec {
+        Ok(SubscriptionSpec {
             name: self.subscription.into(),
             plugin: self.name.into(),
+            kind: self.kind()?,
             address: self.source.source().into(),
             group: self.source.group(self.name).into(),
             from_start: self.source.start == Start::Earliest,
@@ -128,7 +147,7 @@ impl Opening<'_> {
             },
             ordered: self.plugin.order != config::Order::None,
             prefetch: self.prefetch().min(concurrency),
-        }
+        })
     }
 
     /// Most messages one fetch brings, where the broker's configuration does not say.
@@ -155,20 +174,22 @@ impl Opening<'_> {
             schedule: schedule.map_err(|e| format!("retry: {e}"))?,
             max_deliveries: self.plugin.max_deliveries,
             ordered: self.plugin.order != config::Order::None,
-            capabilities: broker.capabilities(),
+            capabilities: broker.capabilities(self.kind()?),
         })
     }
 
-    fn destinations(&self) -> HashMap<String, Arc<Destination>> {
+    fn destinations(&self) -> Result<HashMap<String, Arc<Destination>>, String> {
         let resolved = self.plugin.publish.iter().map(|(name, d)| {
+            let place = d
+                .place()
+                .ok_or_else(|| format!("`{name}` names no place"))?;
+            let (kind, address) = place;
             let destination = Destination {
-                name: name.as_str().into(),
-                broker: d.broker.as_str().into(),
-                address: d.target().into(),
                 max_len: d.max_len,
                 payload_field: d.payload.as_deref().map(Arc::from),
+                ..Destination::new(name.as_str(), d.broker.as_str(), kind, address)
             };
-            (name.clone(), Arc::new(destination))
+            Ok((name.clone(), Arc::new(destination)))
         });
         resolved.collect()
     }
@@ -176,13 +197,9 @@ impl Opening<'_> {
     fn dead_letters(&self) -> Result<Arc<Destination>, String> {
         let target = self.plugin.dead_letter_target(self.name, self.subscription);
         let target = target.ok_or("no place for dead letters")?;
-        Ok(Arc::new(Destination {
-            name: "dead-letters".into(),
-            broker: target.broker.as_str().into(),
-            address: target.name.as_str().into(),
-            max_len: None,
-            payload_field: None,
-        }))
+        let kind = self.own(&target.broker)?;
+        let place = Destination::new("dead-letters", target.broker, kind, target.name);
+        Ok(Arc::new(place))
     }
 
     fn publishers<'d>(

@@ -19,11 +19,15 @@ const fn room(name: &'static str, may_use: &'static [&'static str]) -> Room {
 /// halves of one thought.
 pub const TABLE: &[Room] = &[
     room("message", &[]),
+    room("place", &[]),
     room("handler", &["message"]),
     room("delivery", &["message", "commit"]),
-    room("commit", &["message", "delivery"]),
-    room("ports", &["message", "delivery", "handler", "commit"]),
-    room("config", &[]),
+    room("commit", &["message", "place", "delivery"]),
+    room(
+        "ports",
+        &["message", "place", "delivery", "handler", "commit"],
+    ),
+    room("config", &["place"]),
     room("shutdown", &[]),
     room("telemetry", &["message", "delivery", "handler", "commit"]),
     room("broker", ADAPTER),
@@ -32,6 +36,7 @@ pub const TABLE: &[Room] = &[
         "dispatch",
         &[
             "message",
+            "place",
             "delivery",
             "handler",
             "commit",
@@ -44,6 +49,7 @@ pub const TABLE: &[Room] = &[
         "host",
         &[
             "message",
+            "place",
             "delivery",
             "handler",
             "commit",
@@ -61,6 +67,7 @@ pub const TABLE: &[Room] = &[
         "cli",
         &[
             "message",
+            "place",
             "delivery",
             "handler",
             "commit",
@@ -79,6 +86,7 @@ pub const TABLE: &[Room] = &[
 /// What implements the ports: brokers on one side, plugins on the other.
 const ADAPTER: &[&str] = &[
     "message",
+    "place",
     "delivery",
     "handler",
     "commit",

@@ -16,6 +16,7 @@ use wharf::config::{
     OnComponentError, OnDeadLetter, Order, PayloadField, Plugin, Provide, Readiness, Recycle,
     Redact, Redis, Retry, Secret, Start, Subscription, Sync, Telemetry,
 };
+use wharf::place::PlaceKind;
 
 /// Any text: quotes, newlines, dollars, braces, words that YAML reads as something else.
 fn text() -> impl Strategy<Value = String> {
@@ -126,7 +127,7 @@ fn dead_letter() -> impl Strategy<Value = DeadLetter> {
         Some(topic) => DeadLetter {
             broker: Some("local".to_owned()),
             topic,
-            stream: None,
+            ..DeadLetter::default()
         },
         None => DeadLetter::default(),
     })
@@ -205,39 +206,56 @@ fn subscription() -> impl Strategy<Value = Subscription> {
         text().prop_map(PayloadField::Field)
     ]);
     (
-        any::<bool>(),
+        prop::sample::select(vec![
+            PlaceKind::Topic,
+            PlaceKind::Stream,
+            PlaceKind::List,
+            PlaceKind::SortedSet,
+            PlaceKind::Channel,
+            PlaceKind::Pattern,
+        ]),
         text(),
         prop::option::of(text()),
         payload,
         start(),
     )
-        .prop_map(|(redis, place, group, payload, start)| Subscription {
-            broker: if redis { "cache" } else { "local" }.to_owned(),
-            topic: (!redis).then(|| place.clone()),
-            stream: redis.then_some(place),
+        .prop_map(|(kind, place, group, payload, start)| Subscription {
             group,
-            payload: payload.filter(|_| redis),
+            payload: payload.filter(|_| kind != PlaceKind::Topic),
             start,
+            ..Subscription::new(broker_of(kind), kind, place)
         })
+}
+
+/// The broker among those that are drawn which has such places.
+fn broker_of(kind: PlaceKind) -> &'static str {
+    match kind {
+        PlaceKind::Topic => "local",
+        _ => "cache",
+    }
 }
 
 fn destination() -> impl Strategy<Value = Destination> {
     let patterns = prop::option::of(prop::collection::vec("[a-z.]{0,5}\\*|[a-z]{1,5}", 0..3));
     (
-        any::<bool>(),
+        prop::sample::select(vec![
+            PlaceKind::Topic,
+            PlaceKind::Stream,
+            PlaceKind::List,
+            PlaceKind::SortedSet,
+            PlaceKind::Channel,
+        ]),
         text(),
         prop::option::of(1..i64::MAX as u64),
         patterns,
         prop::option::of(text()),
     )
         .prop_map(
-            |(redis, place, max_len, allow_topic_override, payload)| Destination {
-                broker: if redis { "cache" } else { "local" }.to_owned(),
-                topic: (!redis).then(|| place.clone()),
-                stream: redis.then_some(place),
-                max_len: max_len.filter(|_| redis),
+            |(kind, place, max_len, allow_topic_override, payload)| Destination {
+                max_len: max_len.filter(|_| kind != PlaceKind::Topic),
                 allow_topic_override,
-                payload: payload.filter(|_| redis),
+                payload: payload.filter(|_| kind != PlaceKind::Topic),
+                ..Destination::new(broker_of(kind), kind, place)
             },
         )
 }
@@ -454,7 +472,7 @@ fn configuration() -> impl Strategy<Value = Config> {
             let all = config.plugins.iter().flat_map(|(plugin, one)| {
                 one.subscribe
                     .values()
-                    .map(move |one| (&one.broker, one.source(), one.group(plugin)))
+                    .map(move |one| (&one.broker, one.place(), one.group(plugin)))
             });
             let mut all: Vec<_> = all.collect();
             all.sort_unstable();

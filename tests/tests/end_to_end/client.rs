@@ -10,6 +10,7 @@ use wharf::broker::embedded::Embedded;
 use wharf::commit::{Destination, Publication};
 use wharf::config;
 use wharf::message::{Header, Outgoing};
+use wharf::place::PlaceKind;
 use wharf::ports::{Broker as _, PublishError};
 use wharf_tests::host::eventually;
 
@@ -41,13 +42,7 @@ impl Client {
         topic: &str,
         all: Vec<Outgoing>,
     ) -> Vec<Result<(), PublishError>> {
-        let destination = Arc::new(Destination {
-            name: "test".into(),
-            broker: "test".into(),
-            address: topic.into(),
-            max_len: None,
-            payload_field: None,
-        });
+        let destination = Arc::new(Destination::new("test", "test", PlaceKind::Topic, topic));
         let all: Vec<Publication> = all
             .into_iter()
             .map(|message| Publication {

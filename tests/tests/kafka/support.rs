@@ -10,6 +10,7 @@ use wharf::commit::{Destination, Publication, Settlement};
 use wharf::config::kafka::Kafka;
 use wharf::delivery::{Delivery, Entry, Inbox, Parcel};
 use wharf::message::{Message, Outgoing};
+use wharf::place::PlaceKind;
 use wharf::ports::{
     Broker, Health, Lag, PayloadFrom, PublishError, Room, Settle, SettleError, Settler, Source,
     SubscriptionSpec,
@@ -25,6 +26,7 @@ pub fn spec_of(name: &str) -> SubscriptionSpec {
     SubscriptionSpec {
         name: "orders-in".into(),
         plugin: format!("biller-{name}").into(),
+        kind: PlaceKind::Topic,
         address: name.into(),
         group: group_of(name).into(),
         from_start: true,
@@ -230,13 +232,7 @@ impl Host {
 
 pub fn publication(topic: &str, message: Outgoing) -> Publication {
     Publication {
-        destination: Arc::new(Destination {
-            name: "out".into(),
-            broker: "bus".into(),
-            address: topic.into(),
-            max_len: None,
-            payload_field: None,
-        }),
+        destination: Arc::new(Destination::new("out", "bus", PlaceKind::Topic, topic)),
         message,
     }
 }

@@ -12,6 +12,7 @@ use wharf::commit::{Commit, Destination, Publication, Settlement};
 use wharf::config::rabbitmq::{QueueKind, RabbitMq};
 use wharf::delivery::{Delivery, Entry, Inbox};
 use wharf::message::Outgoing;
+use wharf::place::PlaceKind;
 use wharf::ports::{
     Broker, Health, PayloadFrom, Room, Settle, SettleError, Settler, Source, SubscriptionSpec,
 };
@@ -28,6 +29,7 @@ pub fn spec(queue: &str) -> SubscriptionSpec {
     SubscriptionSpec {
         name: queue.into(),
         plugin: "billing".into(),
+        kind: PlaceKind::Queue,
         address: queue.into(),
         group: "billing".into(),
         from_start: true,
@@ -229,13 +231,7 @@ pub fn payloads(deliveries: &[Delivery]) -> Vec<String> {
 /// An output to an address of the adapter: `queue`, or `exchange/routing key`.
 pub fn output(address: &str, id: &str) -> Publication {
     Publication {
-        destination: Arc::new(Destination {
-            name: "out".into(),
-            broker: "bus".into(),
-            address: address.into(),
-            max_len: None,
-            payload_field: None,
-        }),
+        destination: Arc::new(Destination::new("out", "bus", PlaceKind::Queue, address)),
         message: Outgoing {
             destination: "out".into(),
             id: Some(id.to_owned().into()),

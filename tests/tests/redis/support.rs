@@ -12,6 +12,7 @@ use wharf::broker::redis::{Options, RedisBroker};
 use wharf::commit::{Commit, Destination, Publication, Settlement};
 use wharf::delivery::{Delivery, Entry, Inbox, Parcel};
 use wharf::message::Outgoing;
+use wharf::place::PlaceKind;
 use wharf::ports::{
     Broker, Committed, PayloadFrom, Room, Settle, SettleError, Settler, Source, SubscriptionSpec,
 };
@@ -28,6 +29,7 @@ pub fn spec() -> SubscriptionSpec {
     SubscriptionSpec {
         name: "orders-in".into(),
         plugin: "biller".into(),
+        kind: PlaceKind::Stream,
         address: STREAM.into(),
         group: GROUP.into(),
         from_start: true,
@@ -289,13 +291,12 @@ pub async fn until<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
 
 pub fn to(address: &str, payload: impl Into<Bytes>) -> Publication {
     Publication {
-        destination: Arc::new(Destination {
-            name: "out".into(),
-            broker: "events".into(),
-            address: address.into(),
-            max_len: None,
-            payload_field: None,
-        }),
+        destination: Arc::new(Destination::new(
+            "out",
+            "events",
+            PlaceKind::Stream,
+            address,
+        )),
         message: Outgoing {
             destination: "out".into(),
             id: Some("id-1".into()),

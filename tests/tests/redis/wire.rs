@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use wharf::commit::{Destination, Publication};
 use wharf::message::{Header, Outgoing};
+use wharf::place::PlaceKind;
 use wharf::ports::{Broker, PayloadFrom};
 use wharf_tests::redis_server::RedisServer;
 
@@ -79,11 +80,8 @@ async fn every_message_survives_the_way_there_and_back() {
             .run(&(outgoing(), field), |(out, field)| {
                 let publication = Publication {
                     destination: Arc::new(Destination {
-                        name: "out".into(),
-                        broker: "events".into(),
-                        address: "there".into(),
-                        max_len: None,
                         payload_field: Some(field.into()),
+                        ..Destination::new("out", "events", PlaceKind::Stream, "there")
                     }),
                     message: out.clone(),
                 };

@@ -16,6 +16,7 @@ use wharf::dispatch::attempt::Policy;
 use wharf::dispatch::breaker::Settings;
 use wharf::dispatch::retry::Schedule;
 use wharf::dispatch::{Dispatcher, Line, PluginLine, Subscription};
+use wharf::place::PlaceKind;
 use wharf::ports::{
     Capabilities, Clock, Ordering, PayloadFrom, Publisher, Subscribed, SubscriptionSpec,
 };
@@ -200,13 +201,7 @@ fn start(world: &Arc<Mutex<World>>) -> (Dispatcher, Subscription) {
 }
 
 fn destination(name: &str, broker: &str) -> Arc<Destination> {
-    Arc::new(Destination {
-        name: name.into(),
-        broker: broker.into(),
-        address: name.into(),
-        max_len: None,
-        payload_field: None,
-    })
+    Arc::new(Destination::new(name, broker, PlaceKind::Topic, name))
 }
 
 fn policy(setup: &Setup) -> Policy {
@@ -245,6 +240,7 @@ fn line(world: &Arc<Mutex<World>>, setup: &Setup) -> Line {
         spec: SubscriptionSpec {
             name: "in".into(),
             plugin: "p".into(),
+            kind: PlaceKind::Topic,
             address: "in".into(),
             group: "g".into(),
             from_start: true,
@@ -260,7 +256,7 @@ fn line(world: &Arc<Mutex<World>>, setup: &Setup) -> Line {
         destinations: HashMap::from(
             destinations.map(|(name, at)| (name.to_owned(), destination(name, at))),
         ),
-        replies: false,
+        replies: None,
         dead_letters: destination("dlq", "home"),
         publishers: HashMap::from(publishers),
         window: (setup.window, 1 << 20),

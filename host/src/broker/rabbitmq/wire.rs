@@ -27,7 +27,7 @@ mod value;
 mod write;
 
 use parked::Parked;
-pub(super) use write::{Written, short, write};
+pub(super) use write::{short, write};
 
 /// Stands before the name of a header that would be taken for something else.
 const ESCAPE: &str = "wharf-header:";

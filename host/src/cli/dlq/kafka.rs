@@ -11,6 +11,7 @@ use crate::cli::failure::{Failure, Result};
 use crate::cli::record::Record;
 use crate::cli::tail::kafka_record;
 use crate::commit::{Destination, Publication};
+use crate::place::PlaceKind;
 use crate::ports::{Broker as _, BrokerError};
 
 async fn ask<T: Send + 'static>(
@@ -53,13 +54,8 @@ impl Letters for KafkaBroker {
         moves: &'a [Move],
     ) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
-            let destination = Arc::new(Destination {
-                name: "retry".into(),
-                broker: self.name().into(),
-                address: to.into(),
-                max_len: None,
-                payload_field: None,
-            });
+            let destination = Destination::new("retry", self.name(), PlaceKind::Topic, to);
+            let destination = Arc::new(destination);
             let publications: Vec<Publication> = moves
                 .iter()
                 .map(|one| Publication {

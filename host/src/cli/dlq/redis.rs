@@ -9,6 +9,7 @@ use crate::broker::redis::RedisBroker;
 use crate::cli::failure::Result;
 use crate::cli::record::Record;
 use crate::commit::{Destination, Publication};
+use crate::place::PlaceKind;
 use crate::ports::{Broker as _, PayloadFrom};
 
 /// Dead letters are written by the host, whatever the original stream looks like.
@@ -40,13 +41,8 @@ impl Letters for RedisBroker {
         moves: &'a [Move],
     ) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
-            let destination = Arc::new(Destination {
-                name: "retry".into(),
-                broker: self.name().into(),
-                address: to.into(),
-                max_len: None,
-                payload_field: None,
-            });
+            let destination = Destination::new("retry", self.name(), PlaceKind::Stream, to);
+            let destination = Arc::new(destination);
             let mut moved = 0;
             for one in moves {
                 let publication = Publication {

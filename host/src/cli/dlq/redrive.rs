@@ -165,13 +165,9 @@ impl Redrive<'_> {
     }
 
     async fn across(&self, home: &Client, records: &[Record]) -> Result<u64> {
-        let destination = Arc::new(Destination {
-            name: "retry".into(),
-            broker: self.target.home.as_str().into(),
-            address: self.target.retry().into(),
-            max_len: None,
-            payload_field: None,
-        });
+        let target = &self.target;
+        let destination = Destination::new("retry", &*target.home, target.kind, target.retry());
+        let destination = Arc::new(destination);
         let publications: Vec<Publication> = records
             .iter()
             .map(|record| Publication {

@@ -5,6 +5,7 @@ use crate::cli::config::{Named, subscription};
 use crate::cli::failure::{Failure, Result};
 use crate::cli::record::Record;
 use crate::config::{Config, DeadLetterTarget};
+use crate::place::PlaceKind;
 
 /// The dead letters of one subscription.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub(super) struct Target {
     pub(super) at: DeadLetterTarget,
     /// The broker they came from, which is where they are handled again.
     pub(super) home: String,
+    /// What the place is from which they come back there.
+    pub(super) kind: PlaceKind,
     /// Whether other subscriptions put their dead letters to the same place.
     shared: bool,
 }
@@ -25,7 +28,9 @@ impl Target {
         let mut targets: Vec<Self> = Vec::new();
         for (plugin, settings) in &config.plugins {
             for (subscription, source) in &settings.subscribe {
-                let Some(at) = settings.dead_letter_target(plugin, subscription) else {
+                let at = settings.dead_letter_target(plugin, subscription);
+                let home = config.brokers.get(&source.broker);
+                let Some((at, home)) = at.zip(home) else {
                     continue;
                 };
                 targets.push(Self {
@@ -33,6 +38,7 @@ impl Target {
                     subscription: subscription.clone(),
                     at,
                     home: source.broker.clone(),
+                    kind: home.places().own,
                     shared: false,
                 });
             }

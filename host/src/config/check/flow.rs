@@ -9,6 +9,7 @@ use super::names::kafka;
 use crate::config::Broker;
 use crate::config::tree::Path;
 use crate::config::{Order, Plugin, Subscription};
+use crate::place::PlaceKind;
 
 pub(super) fn check(check: &mut Check<'_>, path: &Path, name: &str, plugin: &Plugin) {
     let subscribe = path.key("subscribe");
@@ -39,15 +40,14 @@ fn own_dead_letters(check: &mut Check<'_>, path: &Path, name: &str, plugin: &Plu
         });
         let Some((source, one)) = back else { continue };
         let source = path.key("subscribe").key(source);
-        let source = check.merged.value_span(&source.key(if one.topic.is_some() {
-            "topic"
-        } else {
-            "stream"
-        }));
+        let key = one.place().map_or("", |(kind, _)| kind.key());
+        let source = check.merged.value_span(&source.key(key));
         let configured = path.key("dead_letter");
         let at = match check.stands(&configured) {
-            true => ["topic", "stream", "broker"]
-                .iter()
+            true => PlaceKind::ALL
+                .map(PlaceKind::key)
+                .into_iter()
+                .chain(["broker"])
                 .map(|key| configured.key(key))
                 .find(|path| check.stands(path))
                 .unwrap_or(configured),
@@ -105,7 +105,7 @@ fn reads(check: &Check<'_>, one: &Subscription, place: &str) -> bool {
 
 /// One group in two subscriptions would deal each message to one of the two, at random.
 pub(super) fn groups(check: &mut Check<'_>) {
-    let mut seen: BTreeMap<(String, &str, &str), Path> = BTreeMap::new();
+    let mut seen: BTreeMap<(String, (PlaceKind, &str), &str), Path> = BTreeMap::new();
     let mut all: Vec<_> = check.subscriptions().collect();
     // As they stand in the files, so that the second is the one that is reported.
     all.sort_by_key(|(_, _, _, path)| check.merged.key_span(path));
@@ -116,11 +116,11 @@ pub(super) fn groups(check: &mut Check<'_>) {
         let Some(place) = check.place(&one.broker) else {
             continue;
         };
-        if one.source().is_empty() {
+        let Some(source) = one.place().filter(|(_, name)| !name.is_empty()) else {
             continue;
-        }
+        };
         let group = one.group(plugin_name);
-        match seen.get(&(place.clone(), one.source(), group)) {
+        match seen.get(&(place.clone(), source, group)) {
             Some(first) => {
                 let first = check.merged.key_span(first);
                 check
@@ -137,7 +137,7 @@ pub(super) fn groups(check: &mut Check<'_>) {
                     );
             }
             None => {
-                seen.insert((place, one.source(), group), path);
+                seen.insert((place, source, group), path);
             }
         }
     }

@@ -4,16 +4,36 @@
 pub(super) mod kafka;
 
 use super::Check;
+use crate::config::place::{self, types_with};
 use crate::config::tree::{Node, Origin, Path, Span};
 use crate::config::{Plugin, structure};
+use crate::place::PlaceKind;
 
-/// Keys of subscriptions, destinations and dead letters that belong to one type of broker.
-const OWNED: [(&str, &[&str]); 4] = [
-    ("topic", &["embedded", "kafka"]),
-    ("stream", &["redis"]),
-    ("payload", &["redis"]),
-    ("max_len", &["redis"]),
-];
+/// Keys that belong to some types of brokers, beside those that name a place.
+const OWNED: [(&str, &[&str]); 2] = [("payload", &["redis"]), ("max_len", &["redis"])];
+
+/// What may name a place, and what was named.
+type Names<'a> = &'a [(PlaceKind, &'a Option<String>)];
+
+/// For what a place is named.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Reading,
+    Writing,
+    DeadLetters,
+}
+
+impl Purpose {
+    /// The kinds of places that brokers of this type have for it.
+    fn kinds(self, broker_type: &str) -> &'static [PlaceKind] {
+        let places = place::of(broker_type);
+        match self {
+            Self::Reading => places.reads,
+            Self::Writing => places.writes,
+            Self::DeadLetters => std::slice::from_ref(&places.own),
+        }
+    }
+}
 
 #[cfg_attr(
     not(feature = "kafka"),
@@ -22,13 +42,13 @@ const OWNED: [(&str, &[&str]); 4] = [
 pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin_name: &str, plugin: &Plugin) {
     for (name, one) in &plugin.subscribe {
         let at = path.key("subscribe").key(name);
-        place(check, &at, &one.broker, &[&one.topic, &one.stream]);
+        named(check, &at, &one.broker, Purpose::Reading, &one.names());
         #[cfg(feature = "kafka")]
         kafka::subscription(check, &at, one);
     }
     for (name, one) in &plugin.publish {
         let at = path.key("publish").key(name);
-        place(check, &at, &one.broker, &[&one.topic, &one.stream]);
+        named(check, &at, &one.broker, Purpose::Writing, &one.names());
         #[cfg(feature = "kafka")]
         kafka::destination(check, &at, one);
         if name == "reply" {
@@ -55,29 +75,58 @@ pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin_name: &str, plugi
     kafka::own_topics(check, path, plugin_name, plugin);
 }
 
-/// A subscription or destination: its broker exists, and its place is named in that broker's words.
-fn place(check: &mut Check<'_>, at: &Path, broker: &str, names: &[&Option<String>]) {
+/// A subscription or destination: its broker exists, and one place is named in that broker's words.
+fn named(check: &mut Check<'_>, at: &Path, broker: &str, purpose: Purpose, names: Names<'_>) {
     let Some(kind) = kind(check, &at.key("broker"), broker) else {
         return;
     };
-    foreign_keys(check, at, broker, kind);
-    let (wanted, foreign) = match kind {
-        "redis" => ("stream", "topic"),
-        _ => ("topic", "stream"),
-    };
-    if !check.stands(&at.key(wanted)) && !check.stands(&at.key(foreign)) {
+    foreign_keys(check, at, broker, kind, purpose, names);
+    if !names.iter().any(|(k, _)| check.stands(&at.key(k.key()))) {
+        let wanted = any_of(purpose.kinds(kind));
         check.key(
             at,
-            format!("`{wanted}` is missing: where on `{broker}`, a broker of type {kind}?"),
+            format!("{wanted} is missing: where on `{broker}`, a broker of type {kind}?"),
         );
     }
-    if names.iter().any(|name| name.as_deref() == Some("")) {
-        let key = if names[0].as_deref() == Some("") {
-            "topic"
-        } else {
-            "stream"
-        };
-        check.key(&at.key(key), format!("`{key}` is empty"));
+    one_place(check, at, purpose.kinds(kind), names);
+    empty(check, at, names);
+}
+
+/// Two names for one place, where the broker has places of both kinds. Otherwise one of the two is a foreign key.
+fn one_place(check: &mut Check<'_>, at: &Path, kinds: &[PlaceKind], names: Names<'_>) {
+    let both = |kind: &PlaceKind| kinds.contains(kind) && check.is_written(&at.key(kind.key()));
+    let written: Vec<PlaceKind> = names.iter().map(|(k, _)| *k).filter(both).collect();
+    let &[first, second, ..] = &written[..] else {
+        return;
+    };
+    check
+        .key(
+            &at.key(second.key()),
+            format!(
+                "`{}` and `{}` both name the place",
+                first.key(),
+                second.key()
+            ),
+        )
+        .set_help("keep one of them");
+}
+
+fn empty(check: &mut Check<'_>, at: &Path, names: Names<'_>) {
+    for (kind, name) in names {
+        let key = kind.key();
+        if name.as_deref() == Some("") {
+            check.key(&at.key(key), format!("`{key}` is empty"));
+        }
+    }
+}
+
+/// The keys of these kinds, as a phrase.
+fn any_of(kinds: &[PlaceKind]) -> String {
+    let keys: Vec<String> = kinds.iter().map(|k| format!("`{}`", k.key())).collect();
+    match &keys[..] {
+        [one] => one.clone(),
+        [most @ .., last] => format!("one of {} and {last}", most.join(", ")),
+        [] => String::new(),
     }
 }
 
@@ -86,46 +135,36 @@ fn dead_letter(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
         return;
     };
     let at = path.key("dead_letter");
-    for key in ["topic", "stream"] {
-        let Some(name) = (if key == "topic" {
-            &dead.topic
-        } else {
-            &dead.stream
-        }) else {
-            continue;
-        };
+    let names = &dead.names();
+    for (kind, name) in names {
+        let Some(name) = name else { continue };
         let bare = name.replace("{subscription}", "").replace("{plugin}", "");
         if bare.contains(['{', '}']) {
             check
                 .value(
-                    &at.key(key),
+                    &at.key(kind.key()),
                     "only `{subscription}` and `{plugin}` stand for something",
                 )
                 .set_help("the default is `dlq.{subscription}.{plugin}`");
         }
-        if name.is_empty() {
-            check.key(&at.key(key), format!("`{key}` is empty"));
-        }
     }
-    if check.is_written(&at.key("topic")) && check.is_written(&at.key("stream")) {
-        check
-            .key(
-                &at.key("stream"),
-                "`topic` and `stream` both name the place",
-            )
-            .set_help("keep one of them");
+    empty(check, &at, names);
+    let problems = check.problems.len();
+    one_place(check, &at, &names.map(|(kind, _)| kind), names);
+    if check.problems.len() > problems {
         return;
     }
+    let purpose = Purpose::DeadLetters;
     if let Some(broker) = &dead.broker {
         if let Some(kind) = kind(check, &at.key("broker"), broker) {
-            foreign_keys(check, &at, broker, kind);
+            foreign_keys(check, &at, broker, kind, purpose, names);
         }
         return;
     }
     // Beside each subscription: the words must fit the brokers of all of them.
     for one in plugin.subscribe.values() {
         if let Some(broker) = check.broker(&one.broker) {
-            foreign_keys(check, &at, &one.broker, broker.kind());
+            foreign_keys(check, &at, &one.broker, broker.kind(), purpose, names);
         }
     }
 }
@@ -163,27 +202,61 @@ fn kind(check: &mut Check<'_>, at: &Path, broker: &str) -> Option<&'static str> 
 }
 
 /// Keys of another type of broker, where they were written: those that came through `defaults` are meant for others.
-fn foreign_keys(check: &mut Check<'_>, at: &Path, broker: &str, kind: &str) {
-    for (key, owner) in OWNED {
-        let whole = at.key(key);
-        if owner.contains(&kind) || !check.is_written(&whole) {
-            continue;
+fn foreign_keys(
+    check: &mut Check<'_>,
+    at: &Path,
+    broker: &str,
+    kind: &str,
+    purpose: Purpose,
+    names: Names<'_>,
+) {
+    let kinds = purpose.kinds(kind);
+    for (place, _) in names {
+        if !kinds.contains(place) {
+            let help = format!("write {} instead", any_of(kinds));
+            foreign(
+                check,
+                at,
+                broker,
+                kind,
+                place.key(),
+                &types_with(*place),
+                help,
+            );
         }
-        let place: Span = check.merged.key_span(&Path::of(["brokers", broker]));
-        let fitting = match (key, kind) {
-            ("stream", "embedded" | "kafka") => Some("write `topic` instead".to_owned()),
-            ("topic", "redis") => Some("write `stream` instead".to_owned()),
-            _ => Some("leave it out".to_owned()),
-        };
-        check
-            .key(
-                &whole,
-                format!(
-                    "`{key}` is for brokers of type {}, and `{broker}` is of type {kind}",
-                    owner.join(" or ")
-                ),
-            )
-            .add_related(place, "the broker is here")
-            .set_help_if(fitting);
     }
+    for (key, owners) in OWNED {
+        if !owners.contains(&kind) {
+            let help = "leave it out".to_owned();
+            foreign(check, at, broker, kind, key, owners, help);
+        }
+    }
+}
+
+fn foreign(
+    check: &mut Check<'_>,
+    at: &Path,
+    broker: &str,
+    kind: &str,
+    key: &str,
+    owners: &[&str],
+    help: String,
+) {
+    let whole = at.key(key);
+    if !check.is_written(&whole) {
+        return;
+    }
+    let place: Span = check.merged.key_span(&Path::of(["brokers", broker]));
+    // A broker may have such places for another purpose.
+    let message = match owners.contains(&kind) {
+        true => format!("`{key}` is nothing a broker of type {kind} has for this"),
+        false => format!(
+            "`{key}` is for brokers of type {}, and `{broker}` is of type {kind}",
+            owners.join(" or ")
+        ),
+    };
+    check
+        .key(&whole, message)
+        .add_related(place, "the broker is here")
+        .set_help(help);
 }

@@ -13,6 +13,7 @@ use tokio::process::Command;
 use wharf::broker::embedded as adapter;
 use wharf::config;
 use wharf::message::{Header, Outgoing};
+use wharf::place::PlaceKind;
 use wharf::ports::{Broker as _, Capabilities};
 use wharf_tests::count::Item;
 use wharf_tests::host::program;
@@ -62,7 +63,7 @@ impl Subject for Embedded {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let options = config::Embedded::new(folder.path().join("wharf.db"));
         let broker = adapter::Embedded::open_client("nowhere", &options).expect("a file");
-        broker.capabilities()
+        broker.capabilities(PlaceKind::Topic)
     }
 
     fn nature() -> Nature {

@@ -9,6 +9,7 @@ use redis::{FromRedisValue, Value};
 use serde_json::json;
 use wharf::broker::redis::{Options, RedisBroker};
 use wharf::message::{Header, Outgoing};
+use wharf::place::PlaceKind;
 use wharf::ports::{Broker as _, Capabilities};
 use wharf_tests::count::Item;
 use wharf_tests::redis_server::RedisServer;
@@ -55,7 +56,7 @@ impl Subject for RedisStreams {
     fn capabilities() -> Capabilities {
         let nowhere = Options::new("nowhere", "redis://127.0.0.1:1");
         let broker = RedisBroker::open(nowhere).expect("a good url");
-        broker.capabilities()
+        broker.capabilities(PlaceKind::Stream)
     }
 
     fn nature() -> Nature {

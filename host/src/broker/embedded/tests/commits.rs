@@ -3,6 +3,7 @@
 use super::support::*;
 use crate::commit::Settlement;
 use crate::message::Outgoing;
+use crate::place::PlaceKind;
 use crate::ports::{Broker as _, Committed, PublishError, SettleError};
 
 #[tokio::test]
@@ -83,7 +84,7 @@ async fn only_its_own_file_is_atomic_with_it() {
     assert!(reading.settler.atomic_with(&elsewhere));
     elsewhere.broker = "another".into();
     assert!(!reading.settler.atomic_with(&elsewhere));
-    assert!(broker.capabilities().atomic);
+    assert!(broker.capabilities(PlaceKind::Topic).atomic);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use crate::commit::{Commit, Destination, Publication, Settlement};
 use crate::config;
 use crate::delivery::{Delivery, Entry, Inbox, Parcel};
 use crate::message::{Message, Outgoing};
+use crate::place::PlaceKind;
 use crate::ports::{
     Broker as _, Committed, PayloadFrom, PublishError, Room, Settle, SettleError, Settler, Source,
     Subscribed, SubscriptionSpec,
@@ -64,6 +65,7 @@ pub(super) fn spec(topic: &str, group: &str) -> SubscriptionSpec {
     SubscriptionSpec {
         name: "sub".into(),
         plugin: "plug".into(),
+        kind: PlaceKind::Topic,
         address: topic.into(),
         group: group.into(),
         from_start: true,
@@ -74,13 +76,7 @@ pub(super) fn spec(topic: &str, group: &str) -> SubscriptionSpec {
 }
 
 pub(super) fn to(topic: &str) -> Arc<Destination> {
-    Arc::new(Destination {
-        name: "out".into(),
-        broker: "events".into(),
-        address: topic.into(),
-        max_len: None,
-        payload_field: None,
-    })
+    Arc::new(Destination::new("out", "events", PlaceKind::Topic, topic))
 }
 
 pub(super) fn text(payload: &str) -> Outgoing {

@@ -3,12 +3,14 @@ use std::time::Duration;
 use super::*;
 use crate::config::Secret;
 use crate::config::kafka::{Mechanism, Property, SecurityProtocol};
+use crate::place::PlaceKind;
 use crate::ports::PayloadFrom;
 
 fn spec() -> SubscriptionSpec {
     SubscriptionSpec {
         name: "orders-in".into(),
         plugin: "biller".into(),
+        kind: PlaceKind::Topic,
         address: "orders".into(),
         group: "billing".into(),
         from_start: false,
