@@ -100,15 +100,9 @@ pub struct Message {
 impl Message {
     /// Bytes this message is accounted with: payload, key, headers and a fixed overhead for the record itself.
     pub fn size(&self) -> usize {
-        const RECORD: usize = 512;
-        RECORD
-            + self.payload.len()
-            + self.key.as_ref().map_or(0, Bytes::len)
-            + self
-                .headers
-                .iter()
-                .map(|h| h.name.len() + h.value.len() + 64)
-                .sum::<usize>()
+        let headers = self.headers.iter().map(|h| h.name.len() + h.value.len());
+        let key = self.key.as_ref().map_or(0, Bytes::len);
+        accounted(self.payload.len() + key, headers)
     }
 
     /// The first header of that name.
@@ -118,6 +112,15 @@ impl Message {
             .find(|h| &*h.name == name)
             .map(|h| &h.value)
     }
+}
+
+/// Bytes a message is accounted with whose payload and key have `content` bytes together, and whose headers so many each.
+pub fn accounted(content: usize, headers: impl Iterator<Item = usize>) -> usize {
+    /// The record itself.
+    const RECORD: usize = 512;
+    /// The two parts of a header, without what is in them.
+    const HEADER: usize = 64;
+    RECORD + content + headers.map(|bytes| bytes + HEADER).sum::<usize>()
 }
 
 /// A message a handler asks the host to publish, or a dead letter.

@@ -31,6 +31,7 @@ use crate::ports::{
 
 mod client;
 mod committed;
+mod confirm;
 mod context;
 mod control;
 mod declare;

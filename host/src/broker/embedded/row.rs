@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 
 use super::codec;
 use super::id;
-use crate::message::{Header, Message, Origin, Outgoing, Unrepresentable};
+use crate::message::{Header, Message, Origin, Outgoing, Unrepresentable, accounted};
 use crate::ports::{PublishError, SubscriptionSpec};
 
 /// Longest topic name, bytes.
@@ -176,13 +176,9 @@ impl StoredMessage {
 
     /// Bytes it is accounted with, as `Message::size`.
     pub(super) fn size(&self) -> usize {
-        512 + self.payload.len()
-            + self.key.as_ref().map_or(0, Bytes::len)
-            + self
-                .headers
-                .iter()
-                .map(|h| h.name.len() + h.value.len() + 64)
-                .sum::<usize>()
+        let headers = self.headers.iter().map(|h| h.name.len() + h.value.len());
+        let key = self.key.as_ref().map_or(0, Bytes::len);
+        accounted(self.payload.len() + key, headers)
     }
 
     /// The same message on its way out again, as a redrive sends it. A time limit and a delay start anew only if the

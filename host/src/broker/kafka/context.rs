@@ -10,7 +10,7 @@ use parking_lot::MutexGuard;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::Instant;
@@ -31,11 +31,17 @@ pub(super) struct Context {
     shared: Arc<Shared>,
     /// A group without an offset begins at the start of the log.
     from_start: bool,
+    /// What matches the subscription's second topic.
+    retry: String,
 }
 
 impl Context {
-    pub(super) fn new(shared: Arc<Shared>, from_start: bool) -> Self {
-        Self { shared, from_start }
+    pub(super) fn new(shared: Arc<Shared>, from_start: bool, retry: String) -> Self {
+        Self {
+            shared,
+            from_start,
+            retry,
+        }
     }
 
     fn assigned(&self, consumer: &BaseConsumer<Self>, places: &[Place]) {
@@ -123,6 +129,10 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if is_no_topic(&error) && reason.contains(&self.retry) {
+            // It is not there until the first dead letter is sent back.
+            return;
+        }
         self.shared.trouble.told(&error, reason);
     }
 
@@ -148,6 +158,15 @@ impl ConsumerContext for Context {
             Rebalance::Error(error) => self.shared.trouble.told(error, &error.to_string()),
         }
     }
+}
+
+/// Whether something that is to be read is not there. The client tells it by name as an error, and without as the
+/// answer to a poll.
+pub(super) fn is_no_topic(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
+    )
 }
 
 fn places(list: &TopicPartitionList) -> Vec<Place> {

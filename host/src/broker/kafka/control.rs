@@ -17,6 +17,8 @@
 //! - **Attempts are committed while the watermark stands still**: an explicit commit of the same offset with another
 //!   text. Where it moves, the text goes along with the offset.
 //! - **A partition that kills its owners** is handed out one message at a time ([`slot::CAUTIOUS`]).
+//! - **What is settled behind a message that is not** is told to the next owner by one that leaves in order, so that it is not
+//!   handled again. Only a crash repeats it.
 //! - **A revoked partition** is emptied first ([`Control::leaving`]), given some time, and then given up with a commit
 //!   of what is settled ([`Control::revoked`]). One that was lost is given up without ([`Control::lost`]).
 
@@ -33,12 +35,13 @@ use crate::delivery::Token;
 use crate::ports::Room;
 
 mod assignment;
+mod commits;
 mod slot;
 mod words;
 
 pub(super) use words::{Action, Amount, Bounds, Flushed, Gone, Handed, Next, Place, Position};
 
-use slot::{Gate, Slot, Unsaved};
+use slot::{Gate, Slot};
 
 /// How long the thread leaves the client alone because the buffer is full, before it pauses partitions. With
 /// [`RESUME_EVERY`] at most twice as long, partitions that are paused and resumed in turn are never empty in between.
@@ -125,6 +128,10 @@ impl<M: Clone> Control<M> {
             return;
         };
         if self.stopping || slot.leaving {
+            return;
+        }
+        if slot.was_settled(offset) {
+            slot.tracker.settled_before(offset);
             return;
         }
         if let Received::Restarted(message) = slot.tracker.received(offset, bytes, message) {
@@ -302,99 +309,9 @@ impl<M: Clone> Control<M> {
         wait.map_or(Next::Poll, |until| Next::Wait(until - now))
     }
 
-    /// Hands positions and attempts to the client.
-    fn saving(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if self.stopping {
-            actions.extend(self.flush());
-            return;
-        }
-        let due = |at: Option<Instant>, every| at.is_none_or(|at| now >= at + every);
-        let store = due(self.stored_at, STORE_EVERY);
-        let commit = due(self.committed_at, COMMIT_EVERY);
-        let (mut moved, mut still) = (Vec::new(), Vec::new());
-        for slot in self.slots.values_mut() {
-            match slot.unsaved() {
-                Unsaved::Cautious if commit => {
-                    actions.extend(slot.save(self.most).map(Action::Begin));
-                }
-                Unsaved::Moved if store => moved.extend(slot.save(self.most)),
-                Unsaved::Still if commit => still.extend(slot.save(self.most)),
-                _ => {}
-            }
-        }
-        if !moved.is_empty() {
-            self.stored_at = Some(now);
-            actions.push(Action::Store(moved));
-        }
-        if !still.is_empty() {
-            self.committed_at = Some(now);
-            actions.push(Action::Commit(still));
-        }
-    }
-
-    /// Commits what was settled since the last flush, once nothing more is fetched: whoever settled it waits for that.
-    pub(super) fn flush(&mut self) -> Option<Action> {
-        if !self.stopping || self.flushing >= self.settled {
-            return None;
-        }
-        self.flushing = self.settled;
-        let positions = self.positions(&self.places());
-        Some(Action::Flush(positions, self.settled))
-    }
-
-    /// What of a cautious partition is handed out next was committed, or not.
-    pub(super) fn began(&mut self, position: &Position, committed: bool, now: Instant) {
-        let epoch = self.epoch(&position.place.topic, position.place.partition);
-        if let Some(slot) = epoch.and_then(|e| self.slots.get_mut(&e)) {
-            if committed {
-                slot.sure = Some(position.offset);
-            } else {
-                // Not again at once.
-                self.committed_at = Some(now);
-            }
-        }
-    }
-
-    /// A commit did not succeed: it is tried again.
-    pub(super) fn not_committed(&mut self, positions: &[Position]) {
-        for position in positions {
-            let epoch = self.epoch(&position.place.topic, position.place.partition);
-            if let Some(slot) = epoch.and_then(|e| self.slots.get_mut(&e)) {
-                slot.dirty = true;
-            }
-        }
-    }
-
-    /// The server takes no text of this length beside an offset: shorter ones from now on, at last none.
-    pub(super) fn text_refused(&mut self) {
-        self.most = if self.most < 64 { 0 } else { self.most / 4 };
-        for slot in self.slots.values_mut() {
-            slot.dirty = true;
-        }
-    }
-
-    /// A flush ended, well or not. One that failed is tried at the next turn.
-    pub(super) fn flushed(&mut self, upto: Flushed, confirmed: bool) {
-        if confirmed {
-            self.flushed = self.flushed.max(upto);
-        } else {
-            self.flushing = self.flushed;
-        }
-    }
-
     /// Nothing more is fetched.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping
-    }
-
-    /// Up to where settlements have been made.
-    pub(super) fn settled(&self) -> Flushed {
-        self.settled
-    }
-
-    /// Whether what was settled up to there is committed for sure. Without a stop nobody has to wait for it.
-    pub(super) fn is_flushed(&self, upto: Flushed) -> bool {
-        !self.stopping || self.flushed >= upto
     }
 
     /// Whether a fetch would bring something.

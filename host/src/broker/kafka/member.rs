@@ -16,7 +16,7 @@ use rdkafka::message::Message as _;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::context::{Context, commit, positions};
+use super::context::{Context, commit, is_no_topic, positions};
 use super::control::{Action, Control, Next, Place};
 use super::record;
 use super::statistics::Statistics;
@@ -34,7 +34,7 @@ const AFTER_ERROR: Duration = Duration::from_millis(100);
 
 /// What thread, source and settler share.
 pub(super) struct Shared {
-    pub(super) control: Mutex<Control<Record>>,
+    pub(super) control: Mutex<Control<Arc<Record>>>,
     /// Rung when something was handed out or settled: the thread may be waiting for it.
     pub(super) changed: Condvar,
     /// Rung when there is something to fetch.
@@ -50,7 +50,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(
-        control: Control<Record>,
+        control: Control<Arc<Record>>,
         address: &Arc<str>,
         of: impl Into<Arc<str>>,
     ) -> Arc<Self> {
@@ -201,7 +201,7 @@ fn poll(consumer: &BaseConsumer<Context>, shared: &Shared, mut patience: Duratio
                 let bytes = record.size();
                 let (partition, offset) = (record.partition, record.offset);
                 let mut control = shared.control.lock();
-                control.message(&topic, partition, offset, bytes, record);
+                control.message(&topic, partition, offset, bytes, Arc::new(record));
                 came = true;
             }
             Some(Err(error)) => {
@@ -219,9 +219,11 @@ fn poll(consumer: &BaseConsumer<Context>, shared: &Shared, mut patience: Duratio
 }
 
 fn failed(shared: &Shared, error: &KafkaError) {
-    // The client's text does not name the topic.
-    let reason = format!("reading `{}`: {error}", shared.address);
-    shared.trouble.told(error, &reason);
+    if !is_no_topic(error) {
+        // The client's text does not name the topic.
+        let reason = format!("reading `{}`: {error}", shared.address);
+        shared.trouble.told(error, &reason);
+    }
     let mut control = shared.control.lock();
     if !shared.is_closing() {
         shared.changed.wait_for(&mut control, AFTER_ERROR);

@@ -9,12 +9,19 @@
 //! `wharf1 ~3 1041:2` says besides that three owners in a row began at the committed offset, and that the last of them did
 //! not leave in order, or has not left yet.
 //!
+//! `wharf1 =1042+480+1+20 1041:2` is left by an owner that left in order while the message at 1041 waited for its retry: behind
+//! it 480 are settled, one is not, and 20 are. So the next one does not repeat them ([`runs`]).
+//!
 //! A broker takes 4096 bytes unless told otherwise (`offset.metadata.max.bytes`). What does not fit is left out from
 //! the highest offset down: a count may then be short after a restart, never long (guarantee 3). What other programs
 //! wrote there is read as nothing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+mod runs;
+
+pub(super) use runs::Run;
 
 /// The first word. Another form gets another number.
 const FORM: &str = "wharf1";
@@ -36,6 +43,8 @@ pub(super) struct Kept {
 pub(super) struct Text {
     /// How many owners in a row began there; 0 where the last one left in order.
     pub(super) begun: u32,
+    /// Settled behind the committed offset, ascending and apart.
+    pub(super) settled: Vec<Run>,
     /// Attempts, by offset.
     pub(super) kept: BTreeMap<i64, Kept>,
 }
@@ -43,22 +52,20 @@ pub(super) struct Text {
 /// The text for this, in at most `most` bytes; empty where there is nothing to say.
 pub(super) fn write<'a>(
     begun: u32,
+    settled: &[Run],
     kept: impl IntoIterator<Item = (&'a i64, &'a Kept)>,
     most: usize,
 ) -> String {
-    let mut text = String::new();
-    if begun > 0 {
-        text = format!("{FORM} ~{begun}");
-        if text.len() > most {
-            text.clear();
-        }
+    let mut text = FORM.to_owned();
+    if begun > 0 && FORM.len() + format!(" ~{begun}").len() <= most {
+        text += &format!(" ~{begun}");
     }
+    runs::write(&mut text, settled, most);
     let (mut last, mut last_ms) = (None, 0);
     for (offset, kept) in kept {
         let before = text.len();
         let written = match last {
-            None if before > 0 => write!(text, " {offset}"),
-            None => write!(text, "{FORM} {offset}"),
+            None => write!(text, " {offset}"),
             Some(last) => write!(text, " +{}", offset - last),
         }
         .and_then(|()| write!(text, ":{}", kept.attempts))
@@ -74,6 +81,9 @@ pub(super) fn write<'a>(
         last = Some(*offset);
         last_ms = kept.first_failed_ms.map_or(last_ms, u64::cast_signed);
     }
+    if text.len() == FORM.len() {
+        text.clear();
+    }
     text
 }
 
@@ -84,22 +94,20 @@ pub(super) fn read(text: &str) -> Text {
 
 fn parse(text: &str) -> Option<Text> {
     let rest = text.strip_prefix(FORM)?.strip_prefix(' ')?;
-    let Some(marked) = rest.strip_prefix('~') else {
-        let kept = entries(rest)?;
-        return Some(Text { begun: 0, kept });
-    };
-    let (begun, rest) = match marked.split_once(' ') {
-        Some((begun, rest)) => (begun, Some(rest)),
-        None => (marked, None),
-    };
+    let mut words = rest.split(' ').peekable();
+    let begun = words.next_if(|word| word.starts_with('~'));
+    let settled = words.next_if(|word| word.starts_with('='));
     Some(Text {
-        begun: u32::try_from(number(begun)?).ok()?,
-        kept: rest.map_or_else(|| Some(BTreeMap::new()), entries)?,
+        begun: match begun {
+            None => 0,
+            Some(begun) => u32::try_from(number(&begun[1..])?).ok()?,
+        },
+        settled: settled.map_or_else(|| Some(Vec::new()), |runs| runs::read(&runs[1..]))?,
+        kept: entries(words)?,
     })
 }
 
-fn entries(text: &str) -> Option<BTreeMap<i64, Kept>> {
-    let words = text.split(' ');
+fn entries<'a>(words: impl Iterator<Item = &'a str>) -> Option<BTreeMap<i64, Kept>> {
     let mut all = BTreeMap::new();
     let (mut last, mut last_ms) = (None, 0_i64);
     for word in words {

@@ -1,4 +1,4 @@
-//! Publishing: all of a batch is given to the client at once, then each confirmation is waited for.
+//! Publishing: all of a batch is given to the client at once, then the confirmations of all are waited for ([`Batch`]).
 //!
 //! A producer that is idempotent can come to a point where it cannot go on (a fatal error). Then it is replaced: what it
 //! had not confirmed is reported as the destination's fault, held by the host and published anew.
@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::producer::future_producer::DeliveryFuture;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 
+use super::confirm::{Batch, Ticket};
 use super::statistics::Statistics;
 use super::trouble::{Kind, Trouble};
 use super::{client, record, wire};
@@ -50,12 +51,25 @@ impl ClientContext for Reporter {
     }
 }
 
-type Client = FutureProducer<Reporter>;
+impl ProducerContext for Reporter {
+    type DeliveryOpaque = Box<Ticket>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+        ticket.tell(
+            result
+                .as_ref()
+                .map(|_| ())
+                .map_err(|(error, _)| error.clone()),
+        );
+    }
+}
+
+type Client = ThreadedProducer<Reporter>;
 
 /// Publishes to one cluster.
 pub(super) struct KafkaPublisher {
     kafka: Kafka,
-    producer: Mutex<Client>,
+    producer: Mutex<Arc<Client>>,
     reporter: Reporter,
     clock: Clock,
 }
@@ -84,17 +98,18 @@ impl KafkaPublisher {
         &self,
         producer: &Client,
         publication: &Publication,
-    ) -> Result<DeliveryFuture, PublishError> {
+        ticket: Ticket,
+    ) -> Result<(), PublishError> {
         let topic = publication.address();
         let written = wire::write(&publication.message, topic, self.clock.now_ms())?;
-        let mut one = FutureRecord::<[u8], [u8]>::to(topic);
+        let mut one = BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, Box::new(ticket));
         one.partition = written.partition;
         one.key = written.key;
         one.payload = written.value;
         one.headers = record::headers(&written.headers);
         loop {
-            match producer.send_result(one) {
-                Ok(sent) => return Ok(sent),
+            match producer.send(one) {
+                Ok(()) => return Ok(()),
                 Err((error, back)) if error.rdkafka_error_code() == Some(Code::QueueFull) => {
                     one = back;
                     tokio::time::sleep(FULL).await;
@@ -121,8 +136,8 @@ impl KafkaPublisher {
     }
 }
 
-fn started(kafka: &Kafka, reporter: &Reporter) -> KafkaResult<Client> {
-    Client::from_config_and_context(&client::producer(kafka), reporter.clone())
+fn started(kafka: &Kafka, reporter: &Reporter) -> KafkaResult<Arc<Client>> {
+    Client::from_config_and_context(&client::producer(kafka), reporter.clone()).map(Arc::new)
 }
 
 /// Whose fault it is, and what to change.
@@ -163,21 +178,18 @@ impl Publisher for KafkaPublisher {
         batch: &'a [&'a Publication],
     ) -> BoxFuture<'a, Vec<Result<(), PublishError>>> {
         Box::pin(async move {
-            let producer = self.producer.lock().clone();
-            let mut sent = Vec::with_capacity(batch.len());
-            for publication in batch {
-                sent.push(self.send(&producer, publication).await);
-            }
+            let producer = Arc::clone(&self.producer.lock());
+            let confirmed = Batch::new();
             let mut results = Vec::with_capacity(batch.len());
-            for (one, publication) in sent.into_iter().zip(batch) {
-                results.push(match one {
-                    Err(error) => Err(error),
-                    Ok(confirmation) => match confirmation.await {
-                        Ok(Ok(_)) => Ok(()),
-                        Ok(Err((error, _))) => Err(refusal(&error, publication.address())),
-                        Err(_) => Err(PublishError::Destination("kafka: closed".into())),
-                    },
-                });
+            for (place, publication) in batch.iter().enumerate() {
+                let ticket = confirmed.ticket(place);
+                results.push(self.send(&producer, publication, ticket).await);
+            }
+            for (place, error) in confirmed.told().await {
+                // One that was not taken in the first place has its reason.
+                if results[place].is_ok() {
+                    results[place] = Err(refusal(&error, batch[place].address()));
+                }
             }
             if results.iter().any(Result::is_err) {
                 self.replace_if_dead(&producer);

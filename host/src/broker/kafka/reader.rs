@@ -149,7 +149,7 @@ impl Reader {
                     let record = record::read(&message, &self.topic);
                     self.ended.remove(&record.partition);
                     self.at.insert(record.partition, message.offset() + 1);
-                    found.push(wire::read(record, &self.reading, Kept::default(), 0));
+                    found.push(wire::read(&record, &self.reading, Kept::default(), 0));
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     heard = Instant::now();

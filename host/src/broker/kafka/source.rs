@@ -33,8 +33,8 @@ impl KafkaSource {
         if !handed.is_empty() {
             shared.changed.notify_one();
         }
-        let delivery = |one: super::control::Handed<wire::Record>| {
-            let message = wire::read(one.message, &self.reading, one.kept, one.deliveries);
+        let delivery = |one: super::control::Handed<Arc<wire::Record>>| {
+            let message = wire::read(&one.message, &self.reading, one.kept, one.deliveries);
             Delivery::new(one.token, message, &self.inbox)
         };
         handed.into_iter().map(delivery).collect()

@@ -55,14 +55,15 @@ pub(super) fn open(
         &spec.address,
         format!("{}/{}", spec.plugin, spec.name),
     );
-    let consumer: BaseConsumer<Context> = client::consumer(kafka, spec)
-        .create_with_context(Context::new(Arc::clone(&shared), spec.from_start))
-        .map_err(|e| refused(&e))?;
     // A pattern, which may match nothing: a name would be an error until the first dead letter is redriven.
     let retry = format!(
         "^{}$",
         retry_topic(&spec.name, &spec.plugin).replace('.', "\\.")
     );
+    let context = Context::new(Arc::clone(&shared), spec.from_start, retry.clone());
+    let consumer: BaseConsumer<Context> = client::consumer(kafka, spec)
+        .create_with_context(context)
+        .map_err(|e| refused(&e))?;
     consumer
         .subscribe(&[&*spec.address, &retry])
         .map_err(|e| refused(&e))?;

@@ -18,6 +18,7 @@
 
 use std::collections::VecDeque;
 
+use super::metadata::Run;
 use crate::delivery::Token;
 
 /// Names one assignment of one partition; never used again while the process lives.
@@ -116,6 +117,35 @@ impl<M> Tracker<M> {
             message: Some(message),
         });
         Received::New
+    }
+
+    /// A message came that an earlier owner has settled. Nothing is said of a log that goes on before where it was.
+    pub(super) fn settled_before(&mut self, offset: i64) {
+        self.end = Some(offset + 1);
+        if !self.entries.is_empty() {
+            self.entries.push_back(Entry {
+                offset,
+                bytes: 0,
+                state: State::Done,
+                round: 0,
+                message: None,
+            });
+        }
+    }
+
+    /// What is settled behind the watermark, ascending. Offsets between two settled ones that never came belong to them.
+    pub(super) fn settled(&self) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut open = false;
+        for entry in &self.entries {
+            match runs.last_mut() {
+                Some((_, last)) if open && entry.state == State::Done => *last = entry.offset,
+                _ if entry.state == State::Done => runs.push((entry.offset, entry.offset)),
+                _ => {}
+            }
+            open = entry.state == State::Done;
+        }
+        runs
     }
 
     /// The message is settled for good. Answers its offset; `None` where the token is not in hand here.

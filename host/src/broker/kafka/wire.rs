@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::metadata::Kept;
 use crate::config::kafka::topic_problem;
 use crate::message::flat::{self, Names, Pair, Seen};
-use crate::message::{Header, Message, Origin, Outgoing};
+use crate::message::{Header, Message, Origin, Outgoing, accounted};
 use crate::ports::PublishError;
 
 /// What a record has no place for. Keys and null values it has.
@@ -28,8 +28,8 @@ const METADATA: Names = Names(&[
     flat::REPLY_TO,
 ]);
 
-/// A record as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A record as it was read. It is shared by whoever has it in hand and by the tracker, which may have to hand it out again.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) topic: Arc<str>,
     pub(super) partition: i32,
@@ -45,8 +45,8 @@ impl Record {
     /// As `Message::size` will say.
     pub(super) fn size(&self) -> usize {
         let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        let headers = self.headers.iter().map(|(n, v)| n.len() + of(v) + 64);
-        512 + of(&self.key) + of(&self.value) + headers.sum::<usize>()
+        let headers = self.headers.iter().map(|(n, v)| n.len() + of(v));
+        accounted(of(&self.key) + of(&self.value), headers)
     }
 }
 
@@ -59,24 +59,23 @@ pub(super) struct Reading {
 }
 
 /// The message a record stands for.
-pub(super) fn read(record: Record, of: &Reading, kept: Kept, deliveries: u32) -> Message {
-    let id = format!("{}/{}/{}", record.topic, record.partition, record.offset);
+pub(super) fn read(record: &Record, of: &Reading, kept: Kept, deliveries: u32) -> Message {
     let mut message = Message {
-        id: id.into(),
+        id: ByteString::new(),
         id_stable: true,
         subscription: Arc::clone(&of.subscription),
         topic: Arc::clone(&record.topic),
         origin: Origin {
             broker: Arc::clone(&of.broker),
-            source: record.topic,
+            source: Arc::clone(&record.topic),
             partition: u32::try_from(record.partition).ok(),
             position: record.offset.to_string().into(),
             group: Some(Arc::clone(&of.group)),
         },
-        key: record.key,
+        key: record.key.clone(),
         headers: Vec::new(),
         tombstone: record.value.is_none(),
-        payload: record.value.unwrap_or_default(),
+        payload: record.value.clone().unwrap_or_default(),
         timestamp_ms: record
             .timestamp_ms
             .and_then(|ms| u64::try_from(ms).ok())
@@ -91,22 +90,26 @@ pub(super) fn read(record: Record, of: &Reading, kept: Kept, deliveries: u32) ->
         deliveries,
         unrepresentable: None,
     };
-    headers(record.headers, &mut message);
+    headers(&record.headers, &mut message);
+    if message.id.is_empty() {
+        let place = format!("{}/{}/{}", record.topic, record.partition, record.offset);
+        message.id = place.into();
+    }
     message
 }
 
 /// Metadata goes into its place, the first of a name; one that cannot be read as what it should be stays a header.
-fn headers(headers: Vec<(Bytes, Option<Bytes>)>, message: &mut Message) {
+fn headers(headers: &[(Bytes, Option<Bytes>)], message: &mut Message) {
     let mut seen = Seen::default();
     let mut strange = Vec::new();
     message.headers.reserve(headers.len());
     for (name, value) in headers {
         // The contract has no header without a value.
-        let value = value.unwrap_or_default();
-        if METADATA.take(&name, &value, &mut seen, message) {
+        let value = value.clone().unwrap_or_default();
+        if METADATA.take(name, &value, &mut seen, message) {
             continue;
         }
-        match flat::bare(name) {
+        match flat::bare(name.clone()) {
             Ok(name) => message.headers.push(Header { name, value }),
             Err(name) => strange.push((name, value)),
         }

@@ -1,10 +1,10 @@
 //! One partition that is ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use tokio::time::Instant;
 
-use super::super::metadata::{self, Kept};
+use super::super::metadata::{self, Kept, Run};
 use super::super::watermark::{Epoch, Tracker};
 use super::{Amount, Place, Position, RESUME_EVERY};
 use crate::delivery::Token;
@@ -51,6 +51,8 @@ pub(super) struct Slot<M> {
     pub(super) tracker: Tracker<M>,
     /// Attempts of messages that are not settled, those not received yet included.
     kept: BTreeMap<i64, Kept>,
+    /// What an earlier owner has settled and the client has not brought yet, ascending.
+    settled: VecDeque<Run>,
     /// It will be taken away.
     pub(super) leaving: bool,
     pub(super) paused: bool,
@@ -85,6 +87,7 @@ impl<M> Slot<M> {
             place,
             tracker: Tracker::new(Epoch(0)),
             kept,
+            settled: text.settled.into(),
             leaving: false,
             paused: true,
             resumed_at: None,
@@ -110,6 +113,16 @@ impl<M> Slot<M> {
 
     pub(super) fn begin(&mut self, epoch: Epoch) {
         self.tracker = Tracker::new(epoch);
+    }
+
+    /// Whether a message that came was settled by an earlier owner. Asked in the order of the log.
+    pub(super) fn was_settled(&mut self, offset: i64) -> bool {
+        while self.settled.front().is_some_and(|(_, last)| *last < offset) {
+            self.settled.pop_front();
+        }
+        let restarted = self.tracker.end().is_some_and(|end| offset < end);
+        let settled = self.settled.front().is_some_and(|run| run.0 <= offset);
+        settled && !restarted
     }
 
     /// What is known of attempts of a message.
@@ -217,6 +230,14 @@ impl<M> Slot<M> {
 
     fn at(&self, offset: i64, in_order: bool, most: usize) -> Position {
         let kept = self.kept.range(offset..).filter(|(_, k)| k.attempts > 0);
+        // Written by whoever leaves; while messages flow, each commit would be longer for it.
+        let mut settled = match in_order {
+            true => self.tracker.settled(),
+            false => Vec::new(),
+        };
+        let next = self.tracker.end().unwrap_or(offset);
+        let later = self.settled.iter().filter(|(_, last)| *last >= next);
+        settled.extend(later.map(|(first, last)| (*first.max(&next), *last)));
         let begun = match self.begun {
             _ if in_order => 0,
             (Some(at), count) if at == offset => count,
@@ -225,7 +246,7 @@ impl<M> Slot<M> {
         Position {
             place: self.place.clone(),
             offset,
-            metadata: metadata::write(begun, kept, most),
+            metadata: metadata::write(begun, &settled, kept, most),
         }
     }
 }

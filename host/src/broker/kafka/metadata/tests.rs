@@ -16,16 +16,40 @@ fn messages() -> impl Strategy<Value = BTreeMap<i64, Kept>> {
     proptest::collection::btree_map(offset, kept(), 0..400)
 }
 
+fn settled() -> impl Strategy<Value = Vec<Run>> {
+    let steps = proptest::collection::vec((1..1_000_i64, 0..1_000_i64), 0..300);
+    (0..i64::MAX / 2, steps).prop_map(|(mut at, steps)| {
+        let run = |(gap, more)| {
+            let first = at + gap;
+            at = first + more + 1;
+            (first, first + more)
+        };
+        steps.into_iter().map(run).collect()
+    })
+}
+
 proptest! {
     #[test]
-    fn what_is_written_is_read(begun in 0..50_u32, all in messages()) {
-        let text = write(begun, &all, usize::MAX);
-        prop_assert_eq!(read(&text), Text { begun, kept: all });
+    fn what_is_written_is_read(begun in 0..50_u32, settled in settled(), all in messages()) {
+        let text = write(begun, &settled, &all, usize::MAX);
+        prop_assert_eq!(read(&text), Text { begun, settled, kept: all });
+    }
+
+    #[test]
+    fn runs_that_do_not_fit_are_left_out_and_what_is_there_is_true(
+        settled in settled(),
+        all in messages(),
+        most in 0..MOST,
+    ) {
+        let text = write(0, &settled, &all, most);
+        prop_assert!(text.len() <= most);
+        let some = read(&text).settled;
+        prop_assert_eq!(&some[..], &settled[..some.len()]);
     }
 
     #[test]
     fn what_does_not_fit_is_left_out_from_the_highest_offset_down(all in messages(), most in 0..MOST) {
-        let text = write(0, &all, most);
+        let text = write(0, &[], &all, most);
         prop_assert!(text.len() <= most);
         let some = read(&text).kept;
         let expected: BTreeMap<_, _> = all.iter().take(some.len()).map(|(o, k)| (*o, *k)).collect();
@@ -33,7 +57,7 @@ proptest! {
         // Nothing is left out that would have fitted.
         if let Some(next) = all.keys().nth(some.len()) {
             let one_more: BTreeMap<_, _> = all.range(..=next).map(|(o, k)| (*o, *k)).collect();
-            prop_assert!(write(0, &one_more, usize::MAX).len() > most);
+            prop_assert!(write(0, &[], &one_more, usize::MAX).len() > most);
         }
     }
 
@@ -47,9 +71,9 @@ proptest! {
     fn a_text_that_was_tampered_with_breaks_nothing(
         all in messages(),
         at in any::<proptest::sample::Index>(),
-        by in "[0-9:@+ ~-]{0,3}",
+        by in "[0-9:@+= ~-]{0,3}",
     ) {
-        let mut text = write(7, &all, MOST);
+        let mut text = write(7, &[(5, 9), (11, 11)], &all, MOST);
         let at = at.index(text.len() + 1);
         text.insert_str(at, &by);
         read(&text);
@@ -66,20 +90,34 @@ fn the_form_is_the_documented_one() {
         (1045, kept_of(4, Some(1_785_999_999_750))),
     ]);
     let text = "wharf1 1041:2@1786000000000 +3:1 +1:4@-250";
-    assert_eq!(write(0, &all, MOST), text);
+    assert_eq!(write(0, &[], &all, MOST), text);
     assert_eq!(read(text).kept, all);
     let marked = "wharf1 ~3 1041:2@1786000000000 +3:1 +1:4@-250";
-    assert_eq!(write(3, &all, MOST), marked);
+    assert_eq!(write(3, &[], &all, MOST), marked);
     assert_eq!(
         read(marked),
         Text {
             begun: 3,
+            settled: Vec::new(),
+            kept: all.clone()
+        }
+    );
+    let settled = vec![(1042, 1043), (1046, 1525)];
+    let whole = "wharf1 ~3 =1042+2+2+480 1041:2@1786000000000 +3:1 +1:4@-250";
+    assert_eq!(write(3, &settled, &all, MOST), whole);
+    assert_eq!(
+        read(whole),
+        Text {
+            begun: 3,
+            settled: settled.clone(),
             kept: all
         }
     );
-    assert_eq!(write(1, &BTreeMap::new(), MOST), "wharf1 ~1");
-    assert_eq!(write(0, &BTreeMap::new(), MOST), "");
-    assert_eq!(write(9, &BTreeMap::new(), 8), "");
+    let alone = write(0, &settled, &BTreeMap::new(), MOST);
+    assert_eq!(alone, "wharf1 =1042+2+2+480");
+    assert_eq!(write(1, &[], &BTreeMap::new(), MOST), "wharf1 ~1");
+    assert_eq!(write(0, &[], &BTreeMap::new(), MOST), "");
+    assert_eq!(write(9, &[], &BTreeMap::new(), 8), "");
 }
 
 #[test]
@@ -88,7 +126,7 @@ fn a_window_of_failed_messages_fits_for_the_most_part() {
     let all: BTreeMap<i64, Kept> = (0..1000)
         .map(|n| (5_000_000 + n, kept_of(3, time(n as u64))))
         .collect();
-    assert!(read(&write(1, &all, MOST)).kept.len() >= 400);
+    assert!(read(&write(1, &[], &all, MOST)).kept.len() >= 400);
 }
 
 #[test]
@@ -110,6 +148,15 @@ fn half_a_text_is_not_believed() {
         "wharf1 ~x",
         "wharf1 ~1 ",
         "wharf1 7:1 ~1",
+        "wharf1 =",
+        "wharf1 =7",
+        "wharf1 =7+0",
+        "wharf1 =7+1+1",
+        "wharf1 =7+1+0+1",
+        "wharf1 =7+1-1+1",
+        "wharf1 =9223372036854775807+1",
+        "wharf1 =7+1 =9+1",
+        "wharf1 7:1 =7+1",
     ] {
         assert_eq!(read(text), Text::default(), "{text}");
     }

@@ -31,7 +31,7 @@ fn record(headers: &[(&[u8], Option<&[u8]>)]) -> Record {
 }
 
 fn message(headers: &[(&[u8], Option<&[u8]>)]) -> Message {
-    read(record(headers), &reading(), Kept::default(), 1)
+    read(&record(headers), &reading(), Kept::default(), 1)
 }
 
 /// What another host would read of this output.
@@ -48,7 +48,7 @@ fn passed(out: &Outgoing) -> Message {
         value: written.value.map(owned),
         headers: headers.map(|(n, v)| (owned(n), Some(owned(v)))).collect(),
     };
-    read(record, &reading(), Kept::default(), 1)
+    read(&record, &reading(), Kept::default(), 1)
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_plain_record_is_payload_key_and_headers() {
         first_failed_ms: Some(5),
     };
     let m = read(
-        record(&[(b"a", Some(b"1")), (b"", Some(b"")), (b"a", Some(b"2"))]),
+        &record(&[(b"a", Some(b"1")), (b"", Some(b"")), (b"a", Some(b"2"))]),
         &reading(),
         kept,
         3,
@@ -132,10 +132,10 @@ fn metadata_twice_or_that_makes_no_sense_is_a_header() {
 fn a_null_value_is_a_tombstone_and_an_empty_one_is_not() {
     let mut null = record(&[]);
     null.value = None;
-    assert!(read(null, &reading(), Kept::default(), 1).tombstone);
+    assert!(read(&null, &reading(), Kept::default(), 1).tombstone);
     let mut empty = record(&[]);
     empty.value = Some(Bytes::new());
-    assert!(!read(empty, &reading(), Kept::default(), 1).tombstone);
+    assert!(!read(&empty, &reading(), Kept::default(), 1).tombstone);
     let out = Outgoing {
         tombstone: true,
         ..Outgoing::default()
@@ -182,7 +182,10 @@ fn a_time_before_1970_and_no_time_are_none() {
             timestamp_ms,
             ..record(&[])
         };
-        assert_eq!(read(record, &reading(), Kept::default(), 1).timestamp_ms, 0);
+        assert_eq!(
+            read(&record, &reading(), Kept::default(), 1).timestamp_ms,
+            0
+        );
     }
 }
 

@@ -55,6 +55,8 @@ struct Partition {
     stored: Option<(i64, String)>,
     committed: Option<(i64, String)>,
     accepted: BTreeSet<i64>,
+    /// Those of which the present owner knows, as those before it left in order.
+    told: BTreeSet<i64>,
     /// What was charged in truth.
     charged: BTreeMap<i64, u32>,
     /// In hand under the present assignment, in the order handed out.
@@ -242,6 +244,7 @@ impl World {
                 partition.in_hand.iter().all(|(o, _, _)| *o != offset),
                 "twice in hand"
             );
+            assert!(!partition.told.contains(&offset), "{offset} is repeated");
             let truth = partition.charged.get(&offset).copied().unwrap_or(0);
             assert!(handed.kept.attempts <= truth, "a count is never long");
             let begins = partition.begins.get(&offset).copied().unwrap_or(0);
@@ -282,6 +285,7 @@ impl World {
             .unwrap();
         let partition = &mut self.partitions[p];
         partition.accepted.insert(offset);
+        partition.told.insert(offset);
         if self.ordered {
             assert!(
                 partition.first_unaccepted() > offset,
@@ -329,7 +333,13 @@ impl World {
             );
             partition.commit(&position);
         }
-        self.partitions[p as usize].gone();
+        let partition = &mut self.partitions[p as usize];
+        let told = match partition.position {
+            Some(_) => std::mem::take(&mut partition.told),
+            None => BTreeSet::new(),
+        };
+        partition.gone();
+        partition.told = told;
     }
 
     fn assign(&mut self, p: i32) {
@@ -373,6 +383,7 @@ impl Partition {
     fn gone(&mut self) {
         self.position = None;
         self.stored = None;
+        self.told.clear();
         self.in_hand.clear();
         self.rewinding = false;
     }
