@@ -128,15 +128,18 @@ impl Work {
     }
 
     /// Everything that is wrong: a message without its output or dead letter, one that has both, one that came twice,
-    /// and what nobody sent. Outputs are those of the plugin `p`.
+    /// and what nobody sent. Outputs are those of one plugin.
     #[must_use]
     pub fn wrong(&self, outputs: &[Item], letters: &[Item]) -> Vec<String> {
         let mut seen: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         let mut wrong = Vec::new();
+        let first = outputs.first().and_then(of);
         for item in outputs {
-            match item.id.strip_suffix("/p/0") {
-                Some(id) => seen.entry(id).or_default().0 += 1,
-                None => wrong.push(format!("an output with the id {}", item.id)),
+            match of(item) {
+                Some((id, plugin)) if first.is_some_and(|(_, first)| plugin == first) => {
+                    seen.entry(id).or_default().0 += 1;
+                }
+                _ => wrong.push(format!("an output with the id {}", item.id)),
             }
         }
         for item in letters {
@@ -194,4 +197,9 @@ impl Work {
             }
         }
     }
+}
+
+/// The message a first output was made of, and the plugin that made it.
+fn of(output: &Item) -> Option<(&str, &str)> {
+    output.id.strip_suffix("/0")?.rsplit_once('/')
 }

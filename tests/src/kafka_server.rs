@@ -5,9 +5,11 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::redis_server::free_port;
@@ -16,7 +18,7 @@ mod jars;
 mod metadata;
 mod node;
 
-use node::Node;
+use node::{Listener, Node};
 
 /// How long the servers may take to answer, or to go away in order.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,6 +39,18 @@ impl KafkaServer {
     pub async fn start() -> Self {
         let mut server = Self::absent(&[]);
         server.run().await;
+        server
+    }
+
+    /// One broker, running, of all tests of a process that do nothing to it as a whole. It is there while one of them is.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<KafkaServer>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(server) = shared.upgrade() {
+            return server;
+        }
+        let server = Arc::new(Self::start().await);
+        *shared = Arc::downgrade(&server);
         server
     }
 
@@ -71,14 +85,15 @@ impl KafkaServer {
         node.advertised = port;
     }
 
+    /// Lets clients in by another port as well, and tells those to come by `advertised`: that of a proxy to it. Whoever
+    /// comes by [`port`](Self::port) does without the proxy. Answers the port. For one broker, before it runs.
+    pub fn listen_behind(&mut self, advertised: u16) -> u16 {
+        self.listen("BEHIND", "PLAINTEXT", Some(advertised))
+    }
+
     /// Lets clients in by another port as well, where they have to say who they are (SASL PLAIN). Answers the port. For one
     /// broker, before it runs.
     pub fn listen_with_password(&mut self, user: &str, password: &str) -> u16 {
-        let [node] = &mut self.nodes[..] else {
-            panic!("a password is for one broker");
-        };
-        let port = free_port();
-        node.guarded = Some(port);
         let module = "org.apache.kafka.common.security.plain.PlainLoginModule";
         self.options.extend([
             "sasl.enabled.mechanisms=PLAIN".to_owned(),
@@ -86,6 +101,25 @@ impl KafkaServer {
                 "listener.name.guarded.plain.sasl.jaas.config={module} required user_{user}=\"{password}\";"
             ),
         ]);
+        self.listen("GUARDED", "SASL_PLAINTEXT", None)
+    }
+
+    fn listen(
+        &mut self,
+        name: &'static str,
+        protocol: &'static str,
+        advertised: Option<u16>,
+    ) -> u16 {
+        let [node] = &mut self.nodes[..] else {
+            panic!("a further way in is for one broker");
+        };
+        let port = free_port();
+        node.listeners.push(Listener {
+            name,
+            protocol,
+            port,
+            advertised: advertised.unwrap_or(port),
+        });
         port
     }
 

@@ -32,7 +32,13 @@ pub struct Proxy {
 impl Proxy {
     /// Forwards from a free port to `to`, both at 127.0.0.1.
     pub async fn start(to: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::start_at(0, to).await
+    }
+
+    /// The same from a port that somebody was told already; 0 is any that is free.
+    pub async fn start_at(port: u16, to: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await;
+        let listener = listener.expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let end = CancellationToken::new();
         let mode = Arc::new(watch::Sender::new(Mode::Forward));

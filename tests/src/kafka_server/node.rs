@@ -30,6 +30,18 @@ pub(super) fn log(folder: &Path) -> PathBuf {
     folder.join("server.log")
 }
 
+/// A further way in.
+#[derive(Debug)]
+pub(super) struct Listener {
+    /// In capital letters.
+    pub(super) name: &'static str,
+    /// Kafka's word: `SSL`, `SASL_PLAINTEXT`.
+    pub(super) protocol: &'static str,
+    pub(super) port: u16,
+    /// Where clients that came this way are told to come.
+    pub(super) advertised: u16,
+}
+
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) id: usize,
@@ -37,8 +49,8 @@ pub(super) struct Node {
     pub(super) port: u16,
     /// Where clients are told to come.
     pub(super) advertised: u16,
-    /// Where clients come in that say who they are.
-    pub(super) guarded: Option<u16>,
+    /// Further ways in.
+    pub(super) listeners: Vec<Listener>,
     /// Where the other controllers come in.
     controller: u16,
     folder: PathBuf,
@@ -51,7 +63,7 @@ impl Node {
             id,
             port,
             advertised: port,
-            guarded: None,
+            listeners: Vec::new(),
             controller,
             folder: PathBuf::new(),
             child: None,
@@ -109,25 +121,33 @@ impl Node {
     fn properties(&self, folder: &Path, voters: &str, count: usize, options: &[String]) -> String {
         let replicas = count.min(3);
         let data = folder.join("data");
-        let guarded = self
-            .guarded
-            .map(|port| format!(",GUARDED://127.0.0.1:{port}"));
-        let guarded = guarded.unwrap_or_default();
+        let further = |of: &dyn Fn(&Listener) -> String| -> String {
+            self.listeners
+                .iter()
+                .map(|l| format!(",{}", of(l)))
+                .collect()
+        };
         let mut lines = vec![
             "process.roles=broker,controller".to_owned(),
             format!("node.id={}", self.id),
             format!("controller.quorum.voters={voters}"),
             format!(
-                "listeners=PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{}{guarded}",
-                self.port, self.controller
+                "listeners=PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{}{}",
+                self.port,
+                self.controller,
+                further(&|l| format!("{}://127.0.0.1:{}", l.name, l.port))
             ),
             format!(
-                "advertised.listeners=PLAINTEXT://127.0.0.1:{}{guarded}",
-                self.advertised
+                "advertised.listeners=PLAINTEXT://127.0.0.1:{}{}",
+                self.advertised,
+                further(&|l| format!("{}://127.0.0.1:{}", l.name, l.advertised))
             ),
             "controller.listener.names=CONTROLLER".to_owned(),
             "inter.broker.listener.name=PLAINTEXT".to_owned(),
-            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_PLAINTEXT".to_owned(),
+            format!(
+                "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{}",
+                further(&|l| format!("{}:{}", l.name, l.protocol))
+            ),
             format!("log.dirs={}", data.display()),
             // What is missing is missing: no topic comes from asking for it.
             "auto.create.topics.enable=false".to_owned(),

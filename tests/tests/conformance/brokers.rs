@@ -1,4 +1,5 @@
 //! The brokers, one file each.
 
 pub(crate) mod embedded;
+pub(crate) mod kafka;
 pub(crate) mod redis_streams;

@@ -46,4 +46,5 @@ macro_rules! each_broker {
 each_broker! {
     embedded: crate::brokers::embedded::Embedded;
     redis_streams: crate::brokers::redis_streams::RedisStreams;
+    kafka: crate::brokers::kafka::Kafka;
 }

@@ -21,7 +21,7 @@ macro_rules! each_scenario {
             kill::kill_nine_at_any_moment_loses_nothing [Redelivers];
             attempts::attempts_are_given_over_retries [];
             attempts::attempts_are_given_over_retries_and_a_restart [KeepsAttempts];
-            attempts::deliveries_count_crashes_and_not_retries [Redelivers CountsDeliveries];
+            attempts::deliveries_count_crashes_and_not_retries [Redelivers CountsEachDelivery];
             retries::a_retry_comes_at_its_time_and_blocks_nobody [];
             retries::what_waits_at_the_broker_takes_no_place_in_the_host [Delays];
             dead_letters::dead_letters_are_the_message_byte_for_byte [];

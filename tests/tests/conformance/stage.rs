@@ -11,14 +11,35 @@ use wharf_tests::host::{Host, PATIENCE, Place, eventually, eventually_or};
 use crate::subject::{Left, Subject};
 use crate::table::{Need, Row};
 
-/// Where the messages of a scenario are published.
-pub(crate) const IN: &str = "in";
-/// Where outputs go.
-pub(crate) const OUT: &str = "out";
-/// Where dead letters go.
-pub(crate) const LETTERS: &str = "dlq.in.p";
-/// The plugin, and its group.
-pub(crate) const PLUGIN: &str = "p";
+/// What is a scenario's own at a broker that others may be played on at the same time: all of it bears its name. To
+/// the plugin they are still `in` and `out`.
+pub(crate) struct Names {
+    /// Where the messages are published.
+    pub(crate) input: String,
+    /// Where outputs go.
+    pub(crate) output: String,
+    /// Where dead letters go.
+    pub(crate) letters: String,
+    /// The plugin, and its group.
+    pub(crate) plugin: String,
+}
+
+impl Names {
+    fn of(scenario: &str) -> Self {
+        Self {
+            input: format!("in.{scenario}"),
+            output: format!("out.{scenario}"),
+            letters: format!("dlq.in.{scenario}"),
+            plugin: scenario.to_owned(),
+        }
+    }
+
+    /// What the host puts behind the id of a message for that of its first output.
+    pub(crate) fn first(&self) -> String {
+        format!("/{}/0", self.plugin)
+    }
+}
+
 /// Fails twice at most, and soon.
 pub(crate) const RETRY: &str =
     "    retry: { max_retries: 2, initial_interval: 20ms, max_interval: 50ms }\n";
@@ -35,7 +56,8 @@ pub(crate) async fn play<B: Subject>(
         println!("{name} is left out on {}: it lacks {lacks:?}", B::COLUMN);
         return;
     }
-    let mut stage = Stage::<B>::new(row).await;
+    let shared = !needs.contains(&Need::Server);
+    let mut stage = Stage::<B>::new(row, name, shared).await;
     scenario(&mut stage).await;
     assert_eq!(
         stage.left().await,
@@ -50,9 +72,10 @@ pub(crate) struct Stage<B: Subject> {
     pub(crate) subject: B,
     pub(crate) place: Place,
     pub(crate) row: Row,
+    pub(crate) names: Names,
 }
 
-/// What a host is told. `p` is the puppet; it reads `in` and publishes to `out` unless something else is said.
+/// What a host is told. The plugin is the puppet; it reads `in` and publishes to `out` unless something else is said.
 pub(crate) struct Setup<'a, B: Subject> {
     stage: &'a Stage<B>,
     port: Option<u16>,
@@ -72,7 +95,7 @@ impl<B: Subject> Setup<'_, B> {
     /// Outputs go to another broker.
     pub(crate) fn to<E: Subject>(mut self, elsewhere: &E) -> Self {
         self.elsewhere = Some(elsewhere.broker(None));
-        let destination = elsewhere.destination(OUT);
+        let destination = elsewhere.destination(&self.stage.names.output);
         self.publish = Some(format!("out: {{ broker: elsewhere, {destination} }}"));
         self
     }
@@ -104,14 +127,15 @@ impl<B: Subject> Setup<'_, B> {
 
     /// Puts it where hosts find it.
     pub(crate) fn write(self) {
-        let subject = &self.stage.subject;
+        let (subject, names) = (&self.stage.subject, &self.stage.names);
         let mut text = format!("brokers:\n  b: {}\n", subject.broker(self.port));
         if let Some(elsewhere) = self.elsewhere {
             text += &format!("  elsewhere: {elsewhere}\n");
         }
-        let source = subject.source(IN);
+        let source = subject.source(&names.input);
         text += &format!(
-            "plugins:\n  p:\n    component: puppet.wasm\n    subscribe: {{ in: {{ broker: b, {source} }} }}\n"
+            "plugins:\n  {}:\n    component: puppet.wasm\n    subscribe: {{ in: {{ broker: b, {source} }} }}\n",
+            names.plugin
         );
         if let Some(publish) = self.publish {
             text += &format!("    publish: {{ {publish} }}\n");
@@ -122,20 +146,29 @@ impl<B: Subject> Setup<'_, B> {
 }
 
 impl<B: Subject> Stage<B> {
-    async fn new(row: Row) -> Self {
-        let place = Place::new();
+    /// `shared`: where a broker of its own is dear, one that other scenarios are played on will do.
+    async fn new(row: Row, scenario: &str, shared: bool) -> Self {
+        let (place, names) = (Place::new(), Names::of(scenario));
         place.put("puppet", "puppet.wasm");
         let folder = place.path("broker");
         std::fs::create_dir(&folder).expect("a folder");
-        let mut subject = B::place(&folder);
-        subject.up().await;
-        for place in [IN, OUT, LETTERS] {
+        let shared = if shared { B::shared().await } else { None };
+        let subject = match shared {
+            Some(subject) => subject,
+            None => {
+                let mut subject = B::place(&folder);
+                subject.up().await;
+                subject
+            }
+        };
+        for place in [&names.input, &names.output, &names.letters] {
             subject.create(place).await;
         }
         Self {
             subject,
             place,
             row,
+            names,
         }
     }
 
@@ -149,7 +182,7 @@ impl<B: Subject> Stage<B> {
             publish: None,
             more: String::new(),
         };
-        setup.out(OUT)
+        setup.out(&self.names.output)
     }
 
     /// Another broker, not running, that can be started and killed.
@@ -168,7 +201,7 @@ impl<B: Subject> Stage<B> {
 
     /// Publishes to `in`.
     pub(crate) async fn publish(&self, messages: &[Outgoing]) {
-        self.subject.publish(IN, messages).await;
+        self.subject.publish(&self.names.input, messages).await;
     }
 
     /// Publishes in pieces, so that about `ahead` messages at most have not ended.
@@ -217,7 +250,8 @@ impl<B: Subject> Stage<B> {
 
     /// Outputs and dead letters.
     pub(crate) async fn ended(&self) -> u64 {
-        self.subject.count(OUT).await + self.subject.count(LETTERS).await
+        let (outputs, letters) = (&self.names.output, &self.names.letters);
+        self.subject.count(outputs).await + self.subject.count(letters).await
     }
 
     /// Waits until there are so many outputs and dead letters.
@@ -232,7 +266,8 @@ impl<B: Subject> Stage<B> {
 
     /// What the broker says is left of `in`.
     pub(crate) async fn left(&self) -> Left {
-        self.subject.left(IN, PLUGIN).await
+        let (input, group) = (&self.names.input, &self.names.plugin);
+        self.subject.left(input, group).await
     }
 
     /// Waits until the broker says that nothing is left.
@@ -254,11 +289,11 @@ impl<B: Subject> Stage<B> {
     }
 
     pub(crate) async fn outputs(&self) -> Vec<Item> {
-        self.subject.items(OUT).await
+        self.subject.items(&self.names.output).await
     }
 
     pub(crate) async fn letters(&self) -> Vec<Item> {
-        self.subject.items(LETTERS).await
+        self.subject.items(&self.names.letters).await
     }
 
     /// Waits for the end, then counts: each message has had its fate, once.

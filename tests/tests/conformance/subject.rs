@@ -9,6 +9,7 @@ use std::time::Duration;
 use wharf::message::Outgoing;
 use wharf::ports::Capabilities;
 use wharf_tests::count::Item;
+use wharf_tests::proxy::Proxy;
 
 use crate::table::Nature;
 
@@ -23,6 +24,9 @@ pub(crate) trait Subject: Sized {
     /// Longer than it waits for a host that says nothing, as [`broker`](Self::broker) sets it.
     const SLOW: Duration;
 
+    /// Whether it counts the deliveries of every message, where it counts any.
+    const COUNTS_EACH_DELIVERY: bool = true;
+
     /// What its adapter declares, asked from the adapter. Called within a runtime.
     fn capabilities() -> Capabilities;
 
@@ -32,6 +36,12 @@ pub(crate) trait Subject: Sized {
     /// One that is not running yet and keeps what it has in `folder`.
     fn place(folder: &Path) -> Self;
 
+    /// One that runs, and that other scenarios are played on as well: for those that do nothing to it as a whole. `None`
+    /// where each can have its own.
+    async fn shared() -> Option<Self> {
+        None
+    }
+
     /// Starts it, for the first time or again with what it had, and waits until it answers.
     async fn up(&mut self);
 
@@ -40,6 +50,11 @@ pub(crate) trait Subject: Sized {
 
     /// The port it listens on, at 127.0.0.1. Only where it is a server.
     fn port(&self) -> u16;
+
+    /// A proxy before it; a host that is to go through it is told its port. Only where it is a server.
+    async fn proxy(&self) -> Proxy {
+        Proxy::start(self.port()).await
+    }
 
     /// Its value under `brokers` in `wharf.yaml`, with the shortest times it allows for recovery; at another port
     /// where one is given.
@@ -53,6 +68,9 @@ pub(crate) trait Subject: Sized {
 
     /// Makes a place for messages, of one partition where it has such. Nothing to do where the first message makes it.
     async fn create(&self, place: &str);
+
+    /// Gives a place so many partitions, where only those can be shared by several hosts.
+    async fn spread(&self, _place: &str, _partitions: usize) {}
 
     /// Publishes: id, key, headers and payload.
     async fn publish(&self, to: &str, messages: &[Outgoing]);

@@ -42,6 +42,7 @@ pub(crate) enum Need {
     Orders,
     Delays,
     CountsDeliveries,
+    CountsEachDelivery,
     KeepsAttempts,
     Server,
     Shared,
@@ -55,6 +56,7 @@ pub(crate) struct Row {
     pub(crate) column: &'static str,
     pub(crate) can: Capabilities,
     pub(crate) is: Nature,
+    counts_each: bool,
 }
 
 impl Row {
@@ -64,6 +66,7 @@ impl Row {
             column: B::COLUMN,
             can: B::capabilities(),
             is: B::nature(),
+            counts_each: B::COUNTS_EACH_DELIVERY,
         }
     }
 
@@ -73,6 +76,7 @@ impl Row {
             Need::Orders => self.can.orders != Ordering::None,
             Need::Delays => self.can.delays,
             Need::CountsDeliveries => self.can.counts_deliveries,
+            Need::CountsEachDelivery => self.can.counts_deliveries && self.counts_each,
             Need::KeepsAttempts => self.can.keeps_attempts,
             Need::Server => self.is.server,
             Need::Shared => self.is.shared,
@@ -88,7 +92,7 @@ impl Row {
     }
 
     /// What the page says of it: the beginning of the line, and the beginning of the cell.
-    fn page(&self) -> [(&'static str, &'static str); 16] {
+    fn page(&self) -> [(&'static str, &'static str); 17] {
         let yes = |is: bool| if is { "yes" } else { "no" };
         let (can, is) = (&self.can, &self.is);
         let orders = match can.orders {
@@ -105,6 +109,10 @@ impl Row {
             ("orders", orders),
             ("delays", yes(can.delays)),
             ("counts deliveries", yes(can.counts_deliveries)),
+            (
+                "counts each delivery",
+                yes(can.counts_deliveries && self.counts_each),
+            ),
             ("keeps attempts", yes(can.keeps_attempts)),
             ("native dead letter", yes(can.native_dead_letter)),
             ("atomic", yes(can.atomic)),

@@ -107,7 +107,7 @@ async fn a_topic_that_is_deleted_and_made_again_is_read_from_its_new_beginning()
         .delete_topics(&[&*ground.topic], &AdminOptions::new())
         .await;
     deleted.expect("an answer")[0].as_ref().expect("deleted");
-    host.says(&["`deleted`", "`declare`"]).await;
+    host.says(&["deleted", "`declare`"]).await;
     // What was in hand ends somehow, and harms nothing.
     host.try_accept(held).await;
     ground.make(&ground.topic, 1).await;

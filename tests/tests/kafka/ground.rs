@@ -1,13 +1,12 @@
 //! A topic and a group of a test's own, and what Kafka says about them to a client that knows nothing of Wharf.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfig as _;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 use wharf::broker::kafka::KafkaBroker;
 use wharf::config::kafka::Kafka;
@@ -23,19 +22,6 @@ pub struct Ground {
     pub group: String,
 }
 
-/// The server of all tests that only need one that runs. It is there while one of them is.
-static SHARED: Mutex<Weak<KafkaServer>> = Mutex::const_new(Weak::new());
-
-async fn shared() -> Arc<KafkaServer> {
-    let mut shared = SHARED.lock().await;
-    if let Some(server) = shared.upgrade() {
-        return server;
-    }
-    let server = Arc::new(KafkaServer::start().await);
-    *shared = Arc::downgrade(&server);
-    server
-}
-
 /// A client of Kafka's that knows nothing of Wharf.
 pub fn foreign(bootstrap: &str, group: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -49,7 +35,7 @@ pub fn foreign(bootstrap: &str, group: &str) -> ClientConfig {
 impl Ground {
     /// At the server that is shared.
     pub async fn new(name: &str, partitions: i32) -> Self {
-        Self::at(shared().await, name, partitions).await
+        Self::at(KafkaServer::shared().await, name, partitions).await
     }
 
     /// At a server of the test's own.

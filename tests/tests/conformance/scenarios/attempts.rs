@@ -88,7 +88,7 @@ async fn told<B: Subject>(stage: &Stage<B>) -> BTreeMap<String, (Value, Value)> 
     let outputs = stage.outputs().await;
     let told = outputs.iter().map(|output| {
         let told: Value = serde_json::from_slice(&output.payload).expect("a description");
-        let id = output.id.trim_end_matches("/p/0").to_owned();
+        let id = output.id.trim_end_matches(&stage.names.first()).to_owned();
         (id, (told["attempt"].clone(), told["deliveries"].clone()))
     });
     told.collect()

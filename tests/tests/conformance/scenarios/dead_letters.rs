@@ -4,7 +4,7 @@ use serde_json::json;
 use wharf_tests::count::{Fate, Work, message};
 
 use super::messages::{check_same, odd};
-use crate::stage::{IN, RETRY, Stage};
+use crate::stage::{RETRY, Stage};
 use crate::subject::Subject;
 
 /// A plugin that may publish nothing echoes: each is denied.
@@ -45,12 +45,13 @@ pub(crate) async fn dead_letters_say_what_happened<B: Subject>(stage: &mut Stage
         let letter = letters.iter().find(|l| l.id == id).expect("a dead letter");
         letter.header(name).unwrap_or_default().to_owned()
     };
+    let names = &stage.names;
     for (id, attempts) in [("rejected", "1"), ("exhausted", "3"), ("trap", "3")] {
         assert_eq!(says(id, "wharf-attempts"), attempts, "{id}");
-        assert_eq!(says(id, "wharf-plugin"), "p", "{id}");
+        assert_eq!(says(id, "wharf-plugin"), names.plugin, "{id}");
         assert_eq!(says(id, "wharf-subscription"), "in", "{id}");
-        assert_eq!(says(id, "__dlq.errors.topic"), IN, "{id}");
-        assert_eq!(says(id, "__dlq.errors.group"), "p", "{id}");
+        assert_eq!(says(id, "__dlq.errors.topic"), names.input, "{id}");
+        assert_eq!(says(id, "__dlq.errors.group"), names.plugin, "{id}");
         assert!(says(id, "wharf-version").starts_with("sha256:"), "{id}");
         let (first, last) = (
             says(id, "wharf-first-failed-at"),

@@ -25,6 +25,7 @@ async fn until_it_works(host: &Host) {
 
 pub(crate) async fn two_hosts_share_a_group<B: Subject>(stage: &mut Stage<B>) {
     stage.setup().with("    concurrency: 16\n").write();
+    stage.subject.spread(&stage.names.input, 6).await;
     let hosts = [stage.host().await, stage.host().await];
     let work = Work::plain("m", 3_000);
     stage.feed(&work, 1_000).await;
@@ -40,6 +41,7 @@ pub(crate) async fn one_host_to_three_and_back_under_load<B: Subject>(stage: &mu
         .with(RETRY)
         .with("    concurrency: 16\n")
         .write();
+    stage.subject.spread(&stage.names.input, 6).await;
     let scaling = async {
         let first = stage.place.run().await;
         until_it_works(&first).await;

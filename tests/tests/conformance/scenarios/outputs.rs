@@ -5,7 +5,7 @@ use wharf_tests::count::{Fate, Work, message};
 use wharf_tests::host::{Host, PATIENCE, eventually, eventually_or};
 
 use super::messages::check_same;
-use crate::stage::{OUT, Stage};
+use crate::stage::Stage;
 use crate::subject::{Left, Subject};
 
 /// Waits until the host says that the subscription is paused for its destination.
@@ -36,13 +36,14 @@ pub(crate) async fn outputs_are_confirmed_before_the_message_is_accepted<B: Subj
 ) {
     let mut elsewhere = stage.elsewhere();
     elsewhere.up().await;
-    elsewhere.create(OUT).await;
+    let there = stage.names.output.clone();
+    elsewhere.create(&there).await;
     stage.setup().to(&elsewhere).write();
     let host = stage.host().await;
     let mut work = Work::plain("before", 50);
     stage.publish(&work.messages).await;
     stage.until_settled().await;
-    work.check(&elsewhere.items(OUT).await, &[]);
+    work.check(&elsewhere.items(&there).await, &[]);
 
     elsewhere.down();
     let away = Work::plain("away", 100);
@@ -52,7 +53,7 @@ pub(crate) async fn outputs_are_confirmed_before_the_message_is_accepted<B: Subj
     elsewhere.up().await;
     stage.until_settled().await;
     work.extend(away);
-    work.check(&elsewhere.items(OUT).await, &stage.letters().await);
+    work.check(&elsewhere.items(&there).await, &stage.letters().await);
     host.ready(true).await;
 }
 
@@ -86,38 +87,38 @@ pub(crate) async fn an_undeliverable_output_is_a_dead_letter<B: Subject>(stage: 
 }
 
 pub(crate) async fn an_absent_destination_is_made_or_waited_for<B: Subject>(stage: &mut Stage<B>) {
-    const ABSENT: &str = "absent";
-    stage.setup().out(ABSENT).write();
+    let absent = &format!("absent.{}", stage.names.plugin);
+    stage.setup().out(absent).write();
     let host = stage.host().await;
     let work = Work::plain("m", 20);
     stage.publish(&work.messages).await;
     if !stage.row.is.makes_destinations {
         until_paused(&host).await;
         all_wait(stage, 20).await;
-        stage.subject.create(ABSENT).await;
+        stage.subject.create(absent).await;
     }
     eventually_or("outputs", PATIENCE, async || {
-        match stage.subject.count(ABSENT).await {
+        match stage.subject.count(absent).await {
             20 => Ok(()),
             found => Err(found),
         }
     })
     .await;
     stage.until_settled().await;
-    let outputs = stage.subject.items(ABSENT).await;
+    let outputs = stage.subject.items(absent).await;
     work.check(&outputs, &stage.letters().await);
     host.ready(true).await;
 }
 
 pub(crate) async fn a_destination_that_refuses_is_waited_for<B: Subject>(stage: &mut Stage<B>) {
-    stage.subject.obstruct(OUT, true).await;
+    stage.subject.obstruct(&stage.names.output, true).await;
     stage.setup().write();
     let host = stage.host().await;
     let work = Work::plain("m", 20);
     stage.publish(&work.messages).await;
     until_paused(&host).await;
     all_wait(stage, 20).await;
-    stage.subject.obstruct(OUT, false).await;
+    stage.subject.obstruct(&stage.names.output, false).await;
     stage.check(&work).await;
     host.ready(true).await;
 }

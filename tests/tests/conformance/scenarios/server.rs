@@ -3,10 +3,9 @@
 use serde_json::json;
 use wharf_tests::count::{Fate, Work, message};
 use wharf_tests::host::{PATIENCE, eventually};
-use wharf_tests::proxy::Proxy;
 
 use super::kill::in_hand;
-use crate::stage::{IN, RETRY, Stage};
+use crate::stage::{RETRY, Stage};
 use crate::subject::Subject;
 
 pub(crate) async fn a_server_absent_at_start_is_waited_for<B: Subject>(stage: &mut Stage<B>) {
@@ -47,7 +46,7 @@ pub(crate) async fn a_server_restarted_under_load_loses_nothing<B: Subject>(stag
 
 /// Few messages are read at a time, so that most cuts hit a read and what it was bringing.
 pub(crate) async fn connections_cut_under_load_lose_nothing<B: Subject>(stage: &mut Stage<B>) {
-    let proxy = Proxy::start(stage.subject.port()).await;
+    let proxy = stage.subject.proxy().await;
     let setup = stage.setup().through(proxy.port()).with(RETRY);
     setup.with("    concurrency: 8\n").write();
     let host = stage.place.run().await;
@@ -80,7 +79,12 @@ pub(crate) async fn a_source_deleted_while_it_is_read_is_gone_on_with<B: Subject
     }
     stage.publish(&gone.messages).await;
     in_hand(&host, 2).await;
-    stage.subject.delete(IN).await;
+    stage.subject.delete(&stage.names.input).await;
+    if !stage.row.is.makes_destinations {
+        // Until somebody makes it again, the host says what it waits for.
+        host.ready(false).await;
+        stage.subject.create(&stage.names.input).await;
+    }
     let mut work = Work::plain("after", 200);
     stage.publish(&work.messages).await;
     work.extend(before);
