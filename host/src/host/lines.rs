@@ -12,7 +12,7 @@ use crate::dispatch::{Dispatcher, Line, PluginLine, Subscription, breaker};
 use crate::host::{Brokers, Error, settings};
 use crate::place::PlaceKind;
 use crate::plugin::Catalog;
-use crate::ports::{Broker, PayloadFrom, Publisher, SubscriptionSpec};
+use crate::ports::{Broker, Capabilities, PayloadFrom, Publisher, SubscriptionSpec};
 use crate::telemetry::{Metrics, SubscriptionLabels};
 
 /// Most messages one fetch brings. Large enough to amortise a round trip, small enough to be spread over instances.
@@ -80,6 +80,7 @@ impl Opening<'_> {
     async fn open(&self) -> Result<Line, String> {
         let broker = self.broker(&self.source.broker)?;
         let spec = self.spec()?;
+        self.warn_of_loss(broker.capabilities(spec.kind), &spec);
         let inbox = Inbox::new();
         let subscribed = broker.subscribe(spec.clone(), Arc::clone(&inbox)).await;
         let subscribed = subscribed.map_err(|e| e.to_string())?;
@@ -158,6 +159,21 @@ impl Opening<'_> {
             #[cfg(feature = "kafka")]
             Some(config::Broker::Kafka(_)) => PREFETCH,
             Some(config::Broker::Embedded(_)) | None => PREFETCH,
+        }
+    }
+
+    /// What is at most once by nature is said at every start: nobody should learn it from a loss.
+    fn warn_of_loss(&self, capabilities: Capabilities, spec: &SubscriptionSpec) {
+        if !capabilities.redelivers {
+            tracing::warn!(
+                plugin = self.name,
+                subscription = self.subscription,
+                broker = self.source.broker,
+                kind = spec.kind.key(),
+                address = &*spec.address,
+                "messages of this subscription are handled at most once: the broker does not keep them, so those \
+                 published while no host listens, and those in hand when a host dies, are lost"
+            );
         }
     }
 

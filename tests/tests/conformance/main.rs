@@ -7,11 +7,14 @@
 //! A pair is left out only where the [table](table) says that the broker cannot do it; `skipped.txt` is the list of
 //! those pairs, and a test holds it. Messages are published and read by clients that know nothing of Wharf.
 //!
+//! Beside the scenarios, every broker is the source of [every other](pairs), and of itself.
+//!
 //! A new broker is one file in [`brokers`], and a line there and in [`each_broker`].
 
 #[macro_use]
 mod scenarios;
 mod brokers;
+mod pairs;
 mod stage;
 mod subject;
 mod table;
@@ -39,6 +42,14 @@ macro_rules! each_broker {
         /// What every broker can do, by the name of its tests.
         fn rows() -> Vec<(&'static str, table::Row)> {
             vec![$((stringify!($broker), table::Row::of::<$subject>())),*]
+        }
+
+        #[tokio::test]
+        async fn every_source_publishes_to_every_destination() {
+            pairs::play(async |parties, place| {
+                $(pairs::join::<$subject>(parties, place).await;)*
+            })
+            .await;
         }
     };
 }
