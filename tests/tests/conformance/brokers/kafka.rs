@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use wharf::broker::kafka::KafkaBroker;
 use wharf::config;
 use wharf::message::Outgoing;
+use wharf::place::PlaceKind;
 use wharf::ports::{Broker as _, Capabilities};
 use wharf_tests::count::Item;
 use wharf_tests::kafka_server::KafkaServer;
@@ -62,7 +63,7 @@ impl Subject for Kafka {
     fn capabilities() -> Capabilities {
         let nowhere = config::kafka::Kafka::new("127.0.0.1:1");
         let broker = KafkaBroker::open_client("nowhere", &nowhere).expect("a good configuration");
-        broker.capabilities()
+        broker.capabilities(PlaceKind::Topic)
     }
 
     fn nature() -> Nature {
