@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test properties guests lint lint-features bench schema-docs mutants setup setup-demo setup-rust setup-test setup-guests
+.PHONY: help demo test properties chaos guests lint lint-features bench schema-docs mutants setup setup-demo setup-rust setup-test setup-guests
 
 # Everything is built here, by every target: dependencies are built once.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
@@ -28,6 +28,13 @@ properties: setup-test ## Draw new and many more cases for what is tested by pro
 	@seed=$${PROPTEST_RNG_SEED:-$$RANDOM$$RANDOM}; echo "PROPTEST_RNG_SEED=$$seed"; \
 	PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=$${PROPTEST_CASES:-5000} \
 		cargo test $(workspace) --lib --bins --test config --test redis
+
+chaos: setup-test ## 100 kills of the host, 10 restarts of each server and 20 changes of hosts, under load, on every broker
+	@sdk/build-guests.sh rust
+	@cargo build $(workspace) --bins --test conformance
+	@WHARF_KILLS=$${WHARF_KILLS:-50} WHARF_RESTARTS=$${WHARF_RESTARTS:-10} WHARF_SCALINGS=$${WHARF_SCALINGS:-5} \
+		cargo test $(workspace) --test conformance -- --test-threads 1 --show-output \
+		kill_nine_at_any_moment a_server_restarted one_host_to_three
 
 guests: setup-guests ## Build the hello handler in Rust, JavaScript and Python, and hold all to one fixture
 	@sdk/build-guests.sh all

@@ -5,7 +5,7 @@ use serde_json::json;
 use wharf_tests::count::{Fate, Work, message};
 use wharf_tests::host::{Host, PATIENCE, eventually};
 
-use crate::stage::{RETRY, Stage};
+use crate::stage::{RETRY, Stage, times};
 use crate::subject::Subject;
 
 /// How many messages a host has read, repeats included.
@@ -42,19 +42,27 @@ pub(crate) async fn one_host_to_three_and_back_under_load<B: Subject>(stage: &mu
         .with("    concurrency: 16\n")
         .write();
     stage.subject.spread(&stage.names.input, 6).await;
+    let scalings = times("WHARF_SCALINGS", 1);
     let scaling = async {
         let first = stage.place.run().await;
         until_it_works(&first).await;
-        let (second, third) = join(stage.place.run(), stage.place.run()).await;
-        for host in [&first, &second, &third] {
-            until_it_works(host).await;
+        for _ in 0..scalings {
+            let (second, third) = join(stage.place.run(), stage.place.run()).await;
+            for host in [&first, &second, &third] {
+                until_it_works(host).await;
+            }
+            join(stage.stop(second), stage.stop(third)).await;
+            until_it_works(&first).await;
         }
-        join(stage.stop(second), stage.stop(third)).await;
-        until_it_works(&first).await;
         first
     };
     let (work, _host) = stage.under_load(1_000, scaling).await;
     stage.check(&work).await;
+    let messages = work.messages.len();
+    println!(
+        "{}: {scalings} times to three hosts and back, {messages} messages",
+        B::COLUMN
+    );
 }
 
 /// Longer than the broker waits for a host that says nothing.

@@ -7,11 +7,13 @@ use tokio::time::sleep;
 use wharf_tests::count::{Fate, Work, message};
 use wharf_tests::host::{Host, PATIENCE, eventually};
 
-use crate::stage::{RETRY, Stage};
+use crate::stage::{RETRY, Stage, times};
 use crate::subject::Subject;
 
-const MESSAGES: usize = 3_000;
-const KILLS: usize = 6;
+/// Published for each host that is killed in its work.
+const MESSAGES: usize = 500;
+/// Most messages that may come again after a host died: one window of one consumer.
+const WINDOW: usize = 1_000;
 /// Most messages that are published and have not ended, so that publishing goes on through every kill.
 const AHEAD: u64 = 400;
 
@@ -58,9 +60,14 @@ fn random() -> fastrand::Rng {
 }
 
 /// Kills host after host: each in its work, once so much of it is done, and one more while it starts.
-async fn kill_and_restart<B: Subject>(stage: &Stage<B>, mut random: fastrand::Rng) -> Host {
-    let (low, high) = (MESSAGES as u64 / 20, MESSAGES as u64 * 17 / 20);
-    let mut marks: Vec<u64> = (0..KILLS).map(|_| random.u64(low..high)).collect();
+async fn kill_and_restart<B: Subject>(
+    stage: &Stage<B>,
+    kills: usize,
+    mut random: fastrand::Rng,
+) -> Host {
+    let messages = (kills * MESSAGES) as u64;
+    let (low, high) = (messages / 20, messages * 17 / 20);
+    let mut marks: Vec<u64> = (0..kills).map(|_| random.u64(low..high)).collect();
     marks.sort_unstable();
     for mark in marks {
         let host = stage.place.spawn();
@@ -77,9 +84,18 @@ async fn kill_and_restart<B: Subject>(stage: &Stage<B>, mut random: fastrand::Rn
 
 pub(crate) async fn kill_nine_at_any_moment_loses_nothing<B: Subject>(stage: &mut Stage<B>) {
     stage.setup().with(RETRY).write();
-    let work = Work::mixed(MESSAGES);
-    let killing = kill_and_restart(stage, random());
+    let kills = times("WHARF_KILLS", 6);
+    let work = Work::mixed(kills * MESSAGES);
+    let killing = kill_and_restart(stage, kills, random());
     let ((), host) = join(stage.feed(&work, AHEAD), killing).await;
     stage.check_after_a_crash(&work).await;
+    let ended = usize::try_from(stage.ended().await).expect("a count");
+    let repeats = ended - work.ending(|fate| fate != Fate::Nothing);
+    println!(
+        "{}: {kills} hosts killed in their work and {kills} at their start, {} messages, {repeats} repeated",
+        B::COLUMN,
+        work.messages.len()
+    );
+    assert!(repeats <= kills * WINDOW, "{repeats} came again");
     assert_eq!(host.metric("wharf_in_flight", &[]).await, Some(0.0));
 }

@@ -5,7 +5,7 @@ use wharf_tests::count::{Fate, Work, message};
 use wharf_tests::host::{PATIENCE, eventually};
 
 use super::kill::in_hand;
-use crate::stage::{RETRY, Stage};
+use crate::stage::{RETRY, Stage, times};
 use crate::subject::Subject;
 
 pub(crate) async fn a_server_absent_at_start_is_waited_for<B: Subject>(stage: &mut Stage<B>) {
@@ -27,7 +27,8 @@ pub(crate) async fn a_server_absent_at_start_is_waited_for<B: Subject>(stage: &m
 
 pub(crate) async fn a_server_restarted_under_load_loses_nothing<B: Subject>(stage: &mut Stage<B>) {
     stage.setup().with(RETRY).write();
-    let work = Work::mixed(4_000);
+    let restarts = times("WHARF_RESTARTS", 4);
+    let work = Work::mixed(restarts * 1_000);
     let host = stage.place.run().await;
     let mut published = 0;
     for piece in work.messages.chunks(1_000) {
@@ -41,6 +42,11 @@ pub(crate) async fn a_server_restarted_under_load_loses_nothing<B: Subject>(stag
         stage.subject.up().await;
     }
     stage.check_after_a_crash(&work).await;
+    let messages = work.messages.len();
+    println!(
+        "{}: {restarts} restarts of the server, {messages} messages",
+        B::COLUMN
+    );
     host.ready(true).await;
 }
 
