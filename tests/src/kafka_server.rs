@@ -15,10 +15,13 @@ use tokio::time::Instant;
 use crate::redis_server::free_port;
 
 mod jars;
+mod listeners;
 mod metadata;
 mod node;
 
-use node::{Listener, Node};
+pub use listeners::{PASSWORD, USER};
+
+use node::Node;
 
 /// How long the servers may take to answer, or to go away in order.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,52 +78,6 @@ impl KafkaServer {
             folder: tempfile::tempdir().expect("a temporary folder"),
             options: options.iter().map(|o| (*o).to_owned()).collect(),
         }
-    }
-
-    /// Tells clients to come by another port: that of a proxy to [`port`](Self::port). For one broker, before it runs.
-    pub fn advertise(&mut self, port: u16) {
-        let [node] = &mut self.nodes[..] else {
-            panic!("a proxy is for one broker");
-        };
-        node.advertised = port;
-    }
-
-    /// Lets clients in by another port as well, and tells those to come by `advertised`: that of a proxy to it. Whoever
-    /// comes by [`port`](Self::port) does without the proxy. Answers the port. For one broker, before it runs.
-    pub fn listen_behind(&mut self, advertised: u16) -> u16 {
-        self.listen("BEHIND", "PLAINTEXT", Some(advertised))
-    }
-
-    /// Lets clients in by another port as well, where they have to say who they are (SASL PLAIN). Answers the port. For one
-    /// broker, before it runs.
-    pub fn listen_with_password(&mut self, user: &str, password: &str) -> u16 {
-        let module = "org.apache.kafka.common.security.plain.PlainLoginModule";
-        self.options.extend([
-            "sasl.enabled.mechanisms=PLAIN".to_owned(),
-            format!(
-                "listener.name.guarded.plain.sasl.jaas.config={module} required user_{user}=\"{password}\";"
-            ),
-        ]);
-        self.listen("GUARDED", "SASL_PLAINTEXT", None)
-    }
-
-    fn listen(
-        &mut self,
-        name: &'static str,
-        protocol: &'static str,
-        advertised: Option<u16>,
-    ) -> u16 {
-        let [node] = &mut self.nodes[..] else {
-            panic!("a further way in is for one broker");
-        };
-        let port = free_port();
-        node.listeners.push(Listener {
-            name,
-            protocol,
-            port,
-            advertised: advertised.unwrap_or(port),
-        });
-        port
     }
 
     /// Starts what is not running, for the first time or again, and waits until it answers.

@@ -1,5 +1,6 @@
 //! What the suites share: servers they start themselves, a network they can break, and the guests they run.
 
+pub mod certificates;
 pub mod count;
 pub mod guests;
 pub mod host;
@@ -8,3 +9,4 @@ pub mod plugins;
 pub mod proxy;
 pub mod rabbit_server;
 pub mod redis_server;
+pub mod source;

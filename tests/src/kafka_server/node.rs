@@ -51,6 +51,8 @@ pub(super) struct Node {
     pub(super) advertised: u16,
     /// Further ways in.
     pub(super) listeners: Vec<Listener>,
+    /// Users with a password that the server keeps as a salted hash, as its own tool is told of them.
+    pub(super) users: Vec<String>,
     /// Where the other controllers come in.
     controller: u16,
     folder: PathBuf,
@@ -64,6 +66,7 @@ impl Node {
             port,
             advertised: port,
             listeners: Vec::new(),
+            users: Vec::new(),
             controller,
             folder: PathBuf::new(),
             child: None,
@@ -98,7 +101,7 @@ impl Node {
             fs::create_dir_all(&folder).expect("a folder for the broker");
             let lines = self.properties(&folder, voters, count, options);
             fs::write(&properties, lines).expect("written");
-            format(jars, &properties);
+            format(jars, &properties, &self.users);
         }
         let log = File::options().create(true).append(true).open(log(&folder));
         let log = log.expect("a log");
@@ -237,10 +240,11 @@ impl Node {
 }
 
 /// Makes the data folder ready.
-fn format(jars: &Path, properties: &Path) {
+fn format(jars: &Path, properties: &Path, users: &[String]) {
     let output = java(jars)
         .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"])
         .arg(properties)
+        .args(users.iter().flat_map(|user| ["--add-scram", user]))
         .output();
     match output {
         Ok(output) if output.status.success() => {}

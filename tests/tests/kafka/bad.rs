@@ -5,8 +5,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use wharf::broker::kafka::KafkaBroker;
-use wharf::config::Secret;
-use wharf::config::kafka::{Cleanup, Kafka, Mechanism, Property, SecurityProtocol, Topic};
+use wharf::config::kafka::{Cleanup, Kafka, Property, Topic};
 use wharf::ports::{Broker as _, Health, PublishError, SubscriptionSpec};
 use wharf_tests::kafka_server::KafkaServer;
 use wharf_tests::redis_server::free_port;
@@ -37,30 +36,6 @@ async fn a_wrong_address_is_said_and_waited_for_without_spinning() {
     let used = cpu() - before;
     assert!(used < wait * 2, "{used:?} of {wait:?}");
     host.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn wrong_credentials_are_said_and_right_ones_work() {
-    let mut server = KafkaServer::absent(&[]);
-    let port = server.listen_with_password("wharf", "hunter2");
-    server.run().await;
-    let ground = Ground::at(std::sync::Arc::new(server), "secret", 1).await;
-    let mut kafka = Kafka::new(format!("127.0.0.1:{port}"));
-    kafka.security.protocol = SecurityProtocol::SaslPlaintext;
-    kafka.security.mechanism = Some(Mechanism::Plain);
-    kafka.security.username = Some("wharf".into());
-    kafka.security.password = Some(Secret::new("wrong"));
-    let refused = host_of(&kafka, ground.spec()).await;
-    let said = refused.says(&["uthentication", "`security`"]).await;
-    assert!(!said.contains("wrong"), "{said}");
-    refused.stop().await;
-    kafka.security.password = Some(Secret::new("hunter2"));
-    let mut host = host_of(&kafka, ground.spec()).await;
-    ground.fill(&host.broker, 0..3).await;
-    let three = host.take(3).await;
-    host.accept(three).await;
-    host.stop().await;
-    assert_eq!(ground.lag().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

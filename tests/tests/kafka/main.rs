@@ -5,6 +5,7 @@ mod faults;
 mod ground;
 mod outputs;
 mod reading;
+mod security;
 mod server;
 mod sharing;
 mod support;

@@ -322,3 +322,34 @@ async fn records_of_kafkas_own_producer_are_read_and_its_consumer_reads_ours() {
     let group = ground.server.group(&ground.group).await;
     assert_eq!(group, [(ground.topic.clone(), 0, 1, 1)]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_settled_behind_a_message_that_waits_is_not_repeated_after_a_stop() {
+    let ground = Ground::new("behind", 1).await;
+    let mut first = ground.host().await;
+    ground.fill(&first.broker, 0..20).await;
+    let mut twenty = first.take(20).await;
+    let rest = twenty.split_off(12);
+    let mut waits = twenty.split_off(3);
+    let behind = waits.split_off(1);
+    first.accept(twenty).await;
+    first.retry(waits, 1, Duration::from_secs(600)).await;
+    first.accept(behind).await;
+    first.source.stop().await;
+    // As at the end of a drain: what was not begun goes back.
+    first.release(rest, 0).await;
+    first.leave().await;
+    assert_eq!(ground.lag().await, 17, "the offset stands before m3");
+    ground.text_is(|text| text == "wharf1 =4+8 3:1").await;
+
+    let mut second = ground.host().await;
+    let again = second.take(9).await;
+    assert_eq!(again[0].message().attempts, 1);
+    let mut expected = vec!["m3".to_owned()];
+    expected.extend((12..20).map(|n| format!("m{n}")));
+    assert_eq!(second.accept(again).await, expected);
+    assert!(second.take_within(QUIET).await.is_empty(), "and no more");
+    second.stop().await;
+    ground.text_is(str::is_empty).await;
+    assert_eq!(ground.lag().await, 0);
+}

@@ -12,9 +12,11 @@ use wharf::delivery::{Delivery, Entry, Inbox, Parcel};
 use wharf::message::{Message, Outgoing};
 use wharf::place::PlaceKind;
 use wharf::ports::{
-    Broker, Health, Lag, PayloadFrom, PublishError, Room, Settle, SettleError, Settler, Source,
+    Broker, Health, Lag, PayloadFrom, PublishError, Settle, SettleError, Settler, Source,
     SubscriptionSpec,
 };
+use wharf_tests::source;
+pub use wharf_tests::source::room;
 
 /// Longest a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,26 +65,10 @@ pub async fn host_of(kafka: &Kafka, spec: SubscriptionSpec) -> Host {
     }
 }
 
-pub fn room(messages: usize) -> Room {
-    Room {
-        messages,
-        bytes: 64 << 20,
-    }
-}
-
 impl Host {
     /// Fetches until `count` messages are in hand.
     pub async fn take(&mut self, count: usize) -> Vec<Delivery> {
-        let mut taken = Vec::new();
-        let deadline = Instant::now() + PATIENCE;
-        while taken.len() < count {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match timeout(left, self.source.fetch(room(count - taken.len()))).await {
-                Ok(got) => taken.extend(got.expect("fetched")),
-                Err(_) => panic!("{} of {count} messages came", taken.len()),
-            }
-        }
-        taken
+        source::take(&mut *self.source, count).await
     }
 
     /// Waits until it is a member of its group and has been given partitions.
@@ -117,10 +103,7 @@ impl Host {
 
     /// What comes within `within`; nothing is an answer too.
     pub async fn take_within(&mut self, within: Duration) -> Vec<Delivery> {
-        match timeout(within, self.source.fetch(room(100))).await {
-            Ok(got) => got.expect("fetched"),
-            Err(_) => Vec::new(),
-        }
+        source::take_within(&mut *self.source, within).await
     }
 
     /// Drops these, and settles what that makes of them. Answers them.

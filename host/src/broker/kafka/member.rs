@@ -221,8 +221,8 @@ fn poll(consumer: &BaseConsumer<Context>, shared: &Shared, mut patience: Duratio
 fn failed(shared: &Shared, error: &KafkaError) {
     if !is_no_topic(error) {
         // The client's text does not name the topic.
-        let reason = format!("reading `{}`: {error}", shared.address);
-        shared.trouble.told(error, &reason);
+        let what = format!("reading `{}`", shared.address);
+        shared.trouble.answered(error, &what);
     }
     let mut control = shared.control.lock();
     if !shared.is_closing() {

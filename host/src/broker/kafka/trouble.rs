@@ -38,6 +38,8 @@ pub(super) struct Trouble {
 #[derive(Debug, Default)]
 struct State {
     kinds: [Option<String>; KINDS.len()],
+    /// Which of them the client gave a reason for.
+    reasoned: [bool; KINDS.len()],
     /// What the log says is wrong.
     said: Option<String>,
     /// Why a connection was lost last. One of several is no trouble; should it be the last, this is the reason.
@@ -71,6 +73,7 @@ impl Trouble {
     pub(super) fn expect(&self, kind: Kind, text: &str) {
         let mut state = self.state.lock();
         state.kinds[kind as usize] = Some(text.to_owned());
+        state.reasoned[kind as usize] = false;
         self.any.store(true, Ordering::Release);
     }
 
@@ -88,6 +91,15 @@ impl Trouble {
         }
     }
 
+    /// The client answered with an error and no reason. Mostly it has told the reason before, which then stands.
+    pub(super) fn answered(&self, error: &KafkaError, what: &str) {
+        let kind = kind(error) as usize;
+        if !self.state.lock().reasoned[kind] {
+            self.told(error, &format!("{what}: {error}"));
+            self.state.lock().reasoned[kind] = false;
+        }
+    }
+
     /// The client told of an error.
     pub(super) fn told(&self, error: &KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
@@ -95,10 +107,11 @@ impl Trouble {
             return;
         }
         tracing::debug!(of = %self.of, %error, reason, "kafka");
-        let (kind, advice) = advice(code);
-        let kind = match error {
-            KafkaError::MessageConsumptionFatal(_) => Kind::Fatal,
-            _ => kind,
+        let kind = kind(error);
+        let (_, advice) = match code {
+            // A certificate the server does not take is only heard of when it hangs up.
+            Some(Code::BrokerTransportFailure) if reason.contains("SSL") => advice(Some(Code::SSL)),
+            _ => advice(code),
         };
         let reason = reason.trim_end();
         let mut text = match advice {
@@ -116,6 +129,7 @@ impl Trouble {
             }
         }
         self.is(kind, text);
+        self.state.lock().reasoned[kind as usize] = true;
     }
 
     /// That kind is over.
@@ -125,6 +139,7 @@ impl Trouble {
         }
         let mut state = self.state.lock();
         state.kinds[kind as usize] = None;
+        state.reasoned[kind as usize] = false;
         if kind == Kind::Connection {
             state.lost = None;
         }
@@ -134,6 +149,13 @@ impl Trouble {
                 tracing::info!(of = %self.of, "kafka: all is well again");
             }
         }
+    }
+}
+
+fn kind(error: &KafkaError) -> Kind {
+    match error {
+        KafkaError::MessageConsumptionFatal(_) => Kind::Fatal,
+        _ => advice(error.rdkafka_error_code()).0,
     }
 }
 
@@ -251,6 +273,40 @@ mod tests {
         let said = trouble.now().unwrap();
         assert!(
             said.contains("no such user") && said.contains("`security`"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn an_answer_without_a_reason_does_not_replace_one() {
+        let trouble = Trouble::new("here");
+        trouble.expect(Kind::Connection, "not connected yet");
+        let error = KafkaError::MessageConsumption(Code::SSL);
+        trouble.answered(&error, "reading `orders`");
+        let said = trouble.now().unwrap();
+        assert!(said.contains("reading `orders`"), "{said}");
+        trouble.told(&error, "certificate verify failed");
+        trouble.answered(&error, "reading `orders`");
+        let said = trouble.now().unwrap();
+        assert!(
+            said.contains("verify failed") && !said.contains("reading"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_server_that_hangs_up_over_a_certificate_is_no_wrong_address() {
+        let trouble = Trouble::new("here");
+        let lost = KafkaError::Global(Code::BrokerTransportFailure);
+        trouble.told(
+            &lost,
+            "Receive failed: SSL routines::sslv3 alert bad certificate",
+        );
+        let down = KafkaError::Global(Code::AllBrokersDown);
+        trouble.told(&down, "1/1 brokers are down");
+        let said = trouble.now().unwrap();
+        assert!(
+            said.contains("bad certificate") && said.contains("`certificate`"),
             "{said}"
         );
     }

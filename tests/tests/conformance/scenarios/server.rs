@@ -1,12 +1,18 @@
 //! A server that is absent, dies, is cut off, or loses the source: the host waits, and goes on by itself.
 
+use std::time::Duration;
+
 use serde_json::json;
+use tokio::time::Instant;
 use wharf_tests::count::{Fate, Work, message};
 use wharf_tests::host::{PATIENCE, eventually};
 
 use super::kill::in_hand;
 use crate::stage::{RETRY, Stage, times};
 use crate::subject::Subject;
+
+/// How long it may take from the answer of a server that was restarted until work goes on.
+const RECOVERY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn a_server_absent_at_start_is_waited_for<B: Subject>(stage: &mut Stage<B>) {
     stage.subject.down();
@@ -40,6 +46,12 @@ pub(crate) async fn a_server_restarted_under_load_loses_nothing<B: Subject>(stag
         stage.subject.down();
         assert!(under_load, "all was done before the server was killed");
         stage.subject.up().await;
+        let back = Instant::now();
+        let done = stage.ended().await;
+        stage.until_ended(published.min(done + 1)).await;
+        let took = back.elapsed();
+        println!("{}: {took:?} after the server was back", B::COLUMN);
+        assert!(took < RECOVERY, "{took:?} until work went on");
     }
     stage.check_after_a_crash(&work).await;
     let messages = work.messages.len();
