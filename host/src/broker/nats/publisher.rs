@@ -1,0 +1,243 @@
+//! Publishing: to streams, each message confirmed by the stream that took it; and past them, to whoever listens.
+//!
+//! What surprises:
+//! - A subject that no stream holds is no error for NATS: nobody answers, and the message is gone. Here that is the
+//!   destination's fault.
+//! - A stream drops a message whose id it knows, whatever the subject, and confirms it as a duplicate. A handler may give two
+//!   outputs one id; so a duplicate is looked at, and what lies there under another subject is no repeat.
+
+use std::sync::Arc;
+
+use async_nats::Request;
+use async_nats::jetstream::publish::PublishAck;
+use async_nats::jetstream::response::Response;
+use async_nats::jetstream::stream::Config as StreamConfig;
+use async_nats::jetstream::{self, ErrorCode};
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::Mutex;
+
+use super::declare;
+use super::link::{ANSWER, Link, Unanswered};
+use super::wire::{self, MESSAGE_ID, Way, Written};
+use crate::commit::Publication;
+use crate::ports::{Clock, PublishError, Publisher};
+
+/// Publications under way at once.
+const AT_ONCE: usize = 512;
+
+/// See the module.
+pub(super) struct NatsPublisher {
+    link: Arc<Link>,
+    declared: Arc<Vec<StreamConfig>>,
+    /// On which connection the declared streams were seen to.
+    seen: Mutex<()>,
+    clock: Clock,
+}
+
+impl NatsPublisher {
+    pub(super) fn new(link: Arc<Link>, declared: Arc<Vec<StreamConfig>>, clock: Clock) -> Self {
+        Self {
+            link,
+            declared,
+            seen: Mutex::default(),
+            clock,
+        }
+    }
+
+    async fn send(&self, batch: &[&Publication]) -> Vec<Result<(), PublishError>> {
+        let now_ms = self.clock.now_ms();
+        let sent: Vec<_> = batch.iter().map(|p| self.one(p, now_ms)).collect();
+        // In the order of the batch. Without its budget, which tokio would have some of them wait for, each is on its way
+        // when it is looked at first.
+        let sent = stream::iter(sent).buffered(AT_ONCE).collect();
+        let mut results: Vec<_> = tokio::task::unconstrained(sent).await;
+        let past_streams = |p: &&Publication| way(p) == Way::Core;
+        if batch.iter().any(past_streams)
+            && let Err(error) = self.flush().await
+        {
+            for (result, publication) in results.iter_mut().zip(batch) {
+                if result.is_ok() && past_streams(publication) {
+                    *result = Err(error.clone());
+                }
+            }
+        }
+        results
+    }
+
+    async fn one(&self, publication: &Publication, now_ms: u64) -> Result<(), PublishError> {
+        let way = way(publication);
+        let written = wire::write(&publication.message, publication.address(), way, now_ms)?;
+        match way {
+            Way::Core => self.say(written).await,
+            Way::Stream => self.store(written).await,
+        }
+    }
+
+    /// To whoever listens.
+    async fn say(&self, written: Written) -> Result<(), PublishError> {
+        let subject = written.subject.clone();
+        let Some(client) = self.link.client() else {
+            return Err(PublishError::Destination(self.link.why_not()));
+        };
+        let headers = wire::map(written.headers);
+        let sent = match written.reply {
+            Some(reply) => {
+                let (to, payload) = (written.subject, written.payload);
+                client
+                    .publish_with_reply_and_headers(to, reply, headers, payload)
+                    .await
+            }
+            None => {
+                let (to, payload) = (written.subject, written.payload);
+                client.publish_with_headers(to, headers, payload).await
+            }
+        };
+        sent.map_err(|error| {
+            use async_nats::client::PublishErrorKind as Kind;
+            let said = format!("nats: {subject}: {error}");
+            match error.kind() {
+                Kind::MaxPayloadExceeded | Kind::InvalidSubject => PublishError::Message(said),
+                Kind::Send => PublishError::Destination(said),
+            }
+        })
+    }
+
+    async fn flush(&self) -> Result<(), PublishError> {
+        let lost = || PublishError::Destination(self.link.why_not());
+        let client = self.link.client().ok_or_else(lost)?;
+        let flushed = tokio::time::timeout(ANSWER, client.flush()).await;
+        flushed.map_err(|_| lost())?.map_err(|_| lost())
+    }
+
+    /// To the stream that holds the subject.
+    async fn store(&self, written: Written) -> Result<(), PublishError> {
+        let mut answer = self.stored(&written).await;
+        if answer == Err(Refusal::NoStream) && !self.declared.is_empty() && self.declare().await {
+            answer = self.stored(&written).await;
+        }
+        let subject = &written.subject;
+        let stored = answer.map_err(|refusal| refusal.of(subject))?;
+        if stored.duplicate && !self.repeated(&stored, subject).await? {
+            let mut other = written.clone();
+            for (name, value) in &mut other.headers {
+                if name == MESSAGE_ID {
+                    value.push('@');
+                    value.push_str(subject);
+                }
+            }
+            let again = self.stored(&other).await;
+            again.map_err(|refusal| refusal.of(subject))?;
+        }
+        Ok(())
+    }
+
+    async fn stored(&self, written: &Written) -> Result<PublishAck, Refusal> {
+        let headers = wire::map(written.headers.clone());
+        let request = || {
+            Request::new()
+                .headers(headers.clone())
+                .payload(written.payload.clone())
+        };
+        let answer = self.link.request(&written.subject, request).await;
+        let answer = answer.map_err(|unanswered| match unanswered {
+            Unanswered::Nobody => Refusal::NoStream,
+            Unanswered::TooLarge(said) => Refusal::Message(said),
+            Unanswered::Unavailable(said) => Refusal::Destination(said),
+        })?;
+        match serde_json::from_slice::<Response<PublishAck>>(&answer.payload) {
+            Ok(Response::Ok(stored)) => Ok(stored),
+            Ok(Response::Err { error }) => {
+                let said = error.to_string();
+                let code = error.error_code();
+                Err(if code == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM {
+                    Refusal::Message(said)
+                } else {
+                    Refusal::Destination(said)
+                })
+            }
+            Err(_) => Err(Refusal::Destination(
+                "somebody answers there who is no stream".to_owned(),
+            )),
+        }
+    }
+
+    /// Makes the declared streams that are missing; whether they are there now.
+    async fn declare(&self) -> bool {
+        let Some(client) = self.link.client() else {
+            return false;
+        };
+        let _one_at_a_time = self.seen.lock().await;
+        let context = jetstream::new(client);
+        for wanted in &*self.declared {
+            if let Err(reason) = declare::ensure(&context, wanted).await {
+                tracing::warn!(reason, "nats: a declared stream");
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether what the stream has under this id lies on the same subject.
+    async fn repeated(&self, stored: &PublishAck, subject: &str) -> Result<bool, PublishError> {
+        let away = || PublishError::Destination(self.link.why_not());
+        let client = self.link.client().ok_or_else(away)?;
+        let stream = jetstream::new(client)
+            .get_stream_no_info(&stored.stream)
+            .await
+            .map_err(|e| PublishError::Destination(format!("nats: {subject}: {e}")))?;
+        match stream.get_raw_message(stored.sequence).await {
+            Ok(there) => Ok(there.subject.as_str() == subject),
+            // It was handled and is gone.
+            Err(error) if is_missing(&error) => Ok(true),
+            Err(error) => Err(PublishError::Destination(format!("nats: {subject}: {error}"))),
+        }
+    }
+}
+
+fn is_missing(error: &jetstream::stream::RawMessageError) -> bool {
+    use jetstream::stream::RawMessageErrorKind as Kind;
+    match error.kind() {
+        Kind::NoMessageFound => true,
+        Kind::JetStream(said) => said.error_code() == ErrorCode::NO_MESSAGE_FOUND,
+        _ => false,
+    }
+}
+
+/// Why a stream did not take a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Refusal {
+    NoStream,
+    Message(String),
+    Destination(String),
+}
+
+impl Refusal {
+    fn of(self, subject: &str) -> PublishError {
+        match self {
+            Self::NoStream => PublishError::Destination(format!(
+                "nats: no stream holds the subject {subject}: make one, or name one under `declare`"
+            )),
+            Self::Message(said) => PublishError::Message(format!("nats: {subject}: {said}")),
+            Self::Destination(said) => PublishError::Destination(format!("nats: {subject}: {said}")),
+        }
+    }
+}
+
+/// How it is published. Whoever waits for a reply listens now.
+fn way(publication: &Publication) -> Way {
+    if &*publication.destination.name == "reply" {
+        Way::Core
+    } else {
+        Way::Stream
+    }
+}
+
+impl Publisher for NatsPublisher {
+    fn publish<'a>(
+        &'a self,
+        batch: &'a [&'a Publication],
+    ) -> BoxFuture<'a, Vec<Result<(), PublishError>>> {
+        Box::pin(self.send(batch))
+    }
+}

@@ -1,0 +1,10 @@
+//! NATS, on servers these tests start themselves.
+
+mod bad;
+mod faults;
+mod outputs;
+mod reading;
+mod settling;
+mod sharing;
+mod subjects;
+mod support;
