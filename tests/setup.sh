@@ -71,6 +71,7 @@ for part in "${@:-rust}"; do
             need java openjdk-17-jre-headless
             need mvn maven
             need rabbitmq-server rabbitmq-server
+            need nats-server nats-server
             need python3 python3
             ;;
         guests)

@@ -41,6 +41,8 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "kafka")]
 pub use self::broker::kafka;
+#[cfg(feature = "nats")]
+pub use self::broker::nats;
 #[cfg(feature = "rabbitmq")]
 pub use self::broker::rabbitmq;
 pub use self::broker::{Broker, Embedded, Redis, Sync};

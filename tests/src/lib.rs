@@ -5,6 +5,7 @@ pub mod count;
 pub mod guests;
 pub mod host;
 pub mod kafka_server;
+pub mod nats_server;
 pub mod plugins;
 pub mod proxy;
 pub mod rabbit_server;

@@ -13,6 +13,8 @@ use super::{ByteSize, Places, Secret, duration, place};
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "nats")]
+pub mod nats;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 

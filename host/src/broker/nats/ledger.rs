@@ -29,6 +29,8 @@ pub(super) struct Held {
     pub(super) deliveries: u32,
     /// When the server was last told that it is alive.
     pub(super) told: Instant,
+    /// The connection that brought it.
+    pub(super) connection: u64,
 }
 
 /// What a message is, whichever delivery brought it. The time is part of it: a stream that is made again counts from 1.
@@ -52,6 +54,7 @@ impl Ledger {
         {
             there.reply = held.reply;
             there.told = held.told;
+            there.connection = held.connection;
             return None;
         }
         self.next += 1;

@@ -139,11 +139,11 @@ impl NatsPublisher {
                 .headers(headers.clone())
                 .payload(written.payload.clone())
         };
-        let answer = self.link.request(&written.subject, request).await;
+        let answer = self.link.request(&written.subject, ANSWER, request).await;
         let answer = answer.map_err(|unanswered| match unanswered {
             Unanswered::Nobody => Refusal::NoStream,
             Unanswered::TooLarge(said) => Refusal::Message(said),
-            Unanswered::Unavailable(said) => Refusal::Destination(said),
+            Unanswered::Silence(said) | Unanswered::Unavailable(said) => Refusal::Destination(said),
         })?;
         match serde_json::from_slice::<Response<PublishAck>>(&answer.payload) {
             Ok(Response::Ok(stored)) => Ok(stored),

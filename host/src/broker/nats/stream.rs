@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::consumer::Wanted;
 use super::declare;
 use super::ledger::{Held, Ledger};
-use super::link::{Link, Unanswered};
+use super::link::{ANSWER, Link, Unanswered};
 use super::step;
 use super::wire::parked::Parked;
 use super::wire::{self, MESSAGE_ID, Reading};
@@ -29,6 +29,9 @@ use crate::ports::{Clock, SettleError, SubscriptionSpec};
 
 /// Requests under way at once.
 pub(super) const AT_ONCE: usize = 256;
+
+/// How long the server may take to confirm a settlement before it is asked again.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// A message that was read and not handed over.
 pub(super) struct Fetched {
@@ -203,7 +206,7 @@ impl Subscription {
             return Err(gone());
         };
         let request = || Request::new().payload(Bytes::from_static(b"+ACK"));
-        match self.link.request(&held.reply, request).await {
+        match self.link.request(&held.reply, SETTLED, request).await {
             Ok(_) => {
                 self.done(token);
                 Ok(())
@@ -212,9 +215,16 @@ impl Subscription {
                 self.done(token);
                 Err(gone())
             }
-            Err(Unanswered::Unavailable(why) | Unanswered::TooLarge(why)) => {
-                Err(SettleError::Unavailable(why))
+            Err(Unanswered::Silence(_)) if held.connection != self.link.number() => {
+                // A server that was killed may have forgotten that it delivered it, and does not answer then. It comes
+                // again; waiting for that here could be waiting for ever, with nothing left to take it in.
+                self.done(token);
+                let why = "nats: the server does not know that it delivered it; it comes again";
+                Err(SettleError::Fenced(why.to_owned()))
             }
+            Err(
+                Unanswered::Silence(why) | Unanswered::Unavailable(why) | Unanswered::TooLarge(why),
+            ) => Err(SettleError::Unavailable(why)),
         }
     }
 
@@ -256,14 +266,16 @@ impl Subscription {
                 .payload(received.payload.clone())
         };
         let unavailable = |why: String| SettleError::Unavailable(format!("{}: {why}", self.retry));
-        match self.link.request(&self.retry, request).await {
+        match self.link.request(&self.retry, ANSWER, request).await {
             Ok(answer) => match serde_json::from_slice::<Response<PublishAck>>(&answer.payload) {
                 Ok(Response::Ok(_)) => Ok(()),
                 Ok(Response::Err { error }) => Err(unavailable(error.to_string())),
                 Err(_) => Err(unavailable("no stream answers there".to_owned())),
             },
             Err(Unanswered::Nobody) => Err(unavailable("no stream holds it".to_owned())),
-            Err(Unanswered::Unavailable(why) | Unanswered::TooLarge(why)) => Err(unavailable(why)),
+            Err(
+                Unanswered::Silence(why) | Unanswered::Unavailable(why) | Unanswered::TooLarge(why),
+            ) => Err(unavailable(why)),
         }
     }
 

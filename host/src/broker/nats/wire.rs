@@ -16,7 +16,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::message::{Header, Message, Origin, Outgoing, Unrepresentable};
+use crate::message::flat::{self, Names, Seen};
+use crate::message::{Header, Message, Origin, Outgoing};
 use crate::ports::PublishError;
 
 mod escape;
@@ -34,25 +35,27 @@ const HEADER: &str = "wharf-header";
 /// Holds metadata whose value cannot stand by itself, the same way.
 const FIELD: &str = "wharf-field";
 
-const ID: &str = "wharf-id";
-const KEY: &str = "wharf-key";
-const TOMBSTONE: &str = "wharf-tombstone";
-const PRIORITY: &str = "wharf-priority";
-const EXPIRES: &str = "wharf-expires";
-const CONTENT_TYPE: &str = "content-type";
-const CORRELATION_ID: &str = "correlation-id";
-const REPLY_TO: &str = "reply-to";
-
-const METADATA: [&str; 8] = [
-    ID,
-    KEY,
-    TOMBSTONE,
-    PRIORITY,
-    EXPIRES,
-    CONTENT_TYPE,
-    CORRELATION_ID,
-    REPLY_TO,
-];
+/// Metadata, of which nothing has a place of its own.
+const ALL: Names = Names(&[
+    flat::ID,
+    flat::KEY,
+    flat::TOMBSTONE,
+    flat::PRIORITY,
+    flat::EXPIRES,
+    flat::CONTENT_TYPE,
+    flat::CORRELATION_ID,
+    flat::REPLY_TO,
+]);
+/// The same where the reply is in its own place: outside of streams.
+const REQUEST: Names = Names(&[
+    flat::ID,
+    flat::KEY,
+    flat::TOMBSTONE,
+    flat::PRIORITY,
+    flat::EXPIRES,
+    flat::CONTENT_TYPE,
+    flat::CORRELATION_ID,
+]);
 
 /// By which a stream recognises a repeat.
 pub(super) const MESSAGE_ID: &str = "Nats-Msg-Id";
@@ -221,96 +224,49 @@ pub(super) fn read(
 
 /// Metadata goes into its place, the first of a name; one that cannot be read as what it should be stays a header.
 fn headers<'a>(all: impl Iterator<Item = &'a (String, String)>, message: &mut Message) {
-    let mut seen = [false; METADATA.len()];
-    seen[7] = message.reply_to.is_some();
-    let mut put = |name: &str, value: &[u8], message: &mut Message| {
-        let Some(i) = METADATA.iter().position(|m| *m == name) else {
-            return false;
-        };
-        let good = !seen[i] && set(METADATA[i], value, message);
-        seen[i] |= good;
-        good
+    let names = if message.reply_to.is_some() {
+        REQUEST
+    } else {
+        ALL
     };
+    let mut seen = Seen::default();
     let mut server_id = None;
     let mut strange = Vec::new();
-    for (name, value) in all {
+    for (name, text) in all {
+        let value = Bytes::copy_from_slice(text.as_bytes());
         let taken = match name.as_str() {
-            HEADER => match escape::unpair(value) {
+            HEADER => match escape::unpair(text) {
                 Some((name, value)) => {
+                    let value = Bytes::from(value);
                     match ByteString::try_from(Bytes::from(name.clone())) {
-                        Ok(name) => message.headers.push(Header {
-                            name,
-                            value: value.into(),
-                        }),
-                        Err(_) => strange.push((Bytes::from(name), Bytes::from(value))),
+                        Ok(name) => message.headers.push(Header { name, value }),
+                        Err(_) => strange.push((Bytes::from(name), value)),
                     }
                     true
                 }
                 None => false,
             },
-            FIELD => escape::unpair(value).is_some_and(|(name, value)| {
-                std::str::from_utf8(&name).is_ok_and(|name| put(name, &value, message))
+            FIELD => escape::unpair(text).is_some_and(|(name, value)| {
+                names.take(&name, &Bytes::from(value), &mut seen, message)
             }),
-            MESSAGE_ID if server_id.is_none() && !value.is_empty() => {
-                server_id = Some(value);
+            MESSAGE_ID if server_id.is_none() && !text.is_empty() => {
+                server_id = Some(text);
                 true
             }
-            name => put(name, value.as_bytes(), message),
+            name => names.take(name.as_bytes(), &value, &mut seen, message),
         };
         if !taken {
-            let header = Header::text(name.clone(), value.clone());
-            message.headers.push(header);
+            let name = name.clone().into();
+            message.headers.push(Header { name, value });
         }
     }
-    message.headers.sort_by(|one, other| one.name.cmp(&other.name));
+    message
+        .headers
+        .sort_by(|one, other| one.name.cmp(&other.name));
     if let (true, Some(id)) = (message.id.is_empty(), server_id) {
         message.id = id.clone().into();
     }
-    if let Some((name, _)) = strange.first() {
-        message.unrepresentable = Some(Box::new(Unrepresentable {
-            reason: format!(
-                "{} of the message's header names are not UTF-8, the first is {:?}",
-                strange.len(),
-                String::from_utf8_lossy(name)
-            ),
-            headers: strange,
-        }));
-    }
-}
-
-fn set(name: &str, value: &[u8], message: &mut Message) -> bool {
-    fn put<T>(place: &mut Option<T>, value: Option<T>) -> bool {
-        let good = value.is_some();
-        if good {
-            *place = value;
-        }
-        good
-    }
-    let text = || std::str::from_utf8(value).ok().map(|t| ByteString::from(t.to_owned()));
-    let digits = || std::str::from_utf8(value).ok();
-    match name {
-        KEY => put(&mut message.key, Some(Bytes::copy_from_slice(value))),
-        CONTENT_TYPE => put(&mut message.content_type, text()),
-        CORRELATION_ID => put(&mut message.correlation_id, text()),
-        REPLY_TO => put(&mut message.reply_to, text()),
-        PRIORITY => put(&mut message.priority, digits().and_then(|n| n.parse().ok())),
-        EXPIRES => put(
-            &mut message.expires_at_ms,
-            digits().and_then(|n| n.parse().ok()),
-        ),
-        TOMBSTONE => {
-            message.tombstone |= value == b"1";
-            value == b"1"
-        }
-        ID => match text() {
-            Some(id) if !id.is_empty() => {
-                message.id = id;
-                true
-            }
-            _ => false,
-        },
-        _ => false,
-    }
+    message.unrepresentable = flat::strange("the message's header names", strange);
 }
 
 /// How a message is published.
@@ -350,40 +306,17 @@ pub(super) fn write(
         );
     }
     let mut headers = Vec::with_capacity(out.headers.len() + out.raw_headers.len() + 6);
-    let mut field = |name: &'static str, value: &[u8]| {
-        headers.push(match escape::value_fits(value) {
-            Some(text) => (name.to_owned(), text.to_owned()),
-            None => (FIELD.to_owned(), escape::pair(name.as_bytes(), value)),
-        });
-    };
     let reply = match &out.reply_to {
         Some(to) if way == Way::Core && is_subject(to) => Some(to.to_string()),
         _ => None,
     };
-    let reply_to = if reply.is_some() { &None } else { &out.reply_to };
-    let texts = [
-        (ID, &out.id),
-        (CONTENT_TYPE, &out.content_type),
-        (CORRELATION_ID, &out.correlation_id),
-        (REPLY_TO, reply_to),
-    ];
-    for (name, text) in texts {
-        if let Some(text) = text {
-            field(name, text.as_bytes());
-        }
-    }
-    if let Some(key) = &out.key {
-        field(KEY, key);
-    }
-    if let Some(priority) = out.priority {
-        field(PRIORITY, priority.to_string().as_bytes());
-    }
-    if let Some(ttl) = out.ttl_ms {
-        let ends = now_ms.saturating_add(ttl.into());
-        field(EXPIRES, ends.to_string().as_bytes());
-    }
-    if out.tombstone {
-        field(TOMBSTONE, b"1");
+    let names = if reply.is_some() { REQUEST } else { ALL };
+    for (name, value) in names.write(out, now_ms) {
+        let name = String::from_utf8_lossy(&name).into_owned();
+        headers.push(match escape::value_fits(&value) {
+            Some(text) => (name, text.to_owned()),
+            None => (FIELD.to_owned(), escape::pair(name.as_bytes(), &value)),
+        });
     }
     if let Some(id) = repeat_id(out)
         && escape::value_fits(id.as_bytes()).is_some()
@@ -448,7 +381,7 @@ fn name_is_free(name: &str) -> bool {
     let ours = [HEADER, FIELD, parked::PARKED];
     escape::name_fits(name)
         && !is_order(name)
-        && !METADATA.contains(&name)
+        && !ALL.0.contains(&name)
         && !ours.contains(&name)
 }
 

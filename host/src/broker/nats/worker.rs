@@ -251,6 +251,7 @@ impl Worker {
             own,
             deliveries: 0,
             told: Instant::now(),
+            connection: sub.link.number(),
         };
         match fate {
             Arrival::Wait(wait) => {

@@ -21,6 +21,7 @@ fn held(own: bool, sequence: u64, published_ns: i64, reply: &str, told: Instant)
         own,
         deliveries: 0,
         told,
+        connection: 1,
     }
 }
 
