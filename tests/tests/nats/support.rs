@@ -166,12 +166,7 @@ impl Host {
 
     /// Accepts them, as the committer does: what could not be done now is asked for again.
     pub async fn accept(&mut self, deliveries: Vec<Delivery>) {
-        assert_eq!(self.accept_most(deliveries).await, 0, "some were refused");
-    }
 
-    /// The same. Answers how many were refused for good: those come again.
-    pub async fn accept_most(&mut self, deliveries: Vec<Delivery>) -> usize {
-        let mut refused = 0;
         for delivery in deliveries {
             delivery.commit(|parcel| Commit {
                 publications: Vec::new(),
@@ -201,18 +196,16 @@ impl Host {
                     assert!(Instant::now() < deadline, "not settled: {why}");
                     true
                 }
-                Some(Err(SettleError::Fenced(_))) => {
-                    refused += 1;
+                Some(result) => {
+                    result.expect("accepted");
                     false
                 }
-                Some(Ok(())) => false,
                 None => panic!("an answer is missing"),
             });
             if !batch.is_empty() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        refused
     }
 
     /// As a host that stops in order.

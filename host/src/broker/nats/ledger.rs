@@ -29,8 +29,6 @@ pub(super) struct Held {
     pub(super) deliveries: u32,
     /// When the server was last told that it is alive.
     pub(super) told: Instant,
-    /// The connection that brought it.
-    pub(super) connection: u64,
 }
 
 /// What a message is, whichever delivery brought it. The time is part of it: a stream that is made again counts from 1.
@@ -54,7 +52,6 @@ impl Ledger {
         {
             there.reply = held.reply;
             there.told = held.told;
-            there.connection = held.connection;
             return None;
         }
         self.next += 1;
@@ -84,6 +81,11 @@ impl Ledger {
         self.held.retain(|_, held| held.own != own);
         self.by_key.retain(|(of_own, ..), _| *of_own != own);
         before - self.held.len()
+    }
+
+    /// The place of a message in its stream.
+    pub(super) fn sequence(&self, token: Token) -> Option<u64> {
+        Some(self.held.get(&token)?.received.place.as_ref()?.sequence)
     }
 
     /// Those of which the server has not heard for `every`: it is told now.

@@ -54,8 +54,6 @@ pub(super) enum Unanswered {
     Nobody,
     /// It is larger than the server takes: in the client's words.
     TooLarge(String),
-    /// There is a connection, and no answer came in time.
-    Silence(String),
     /// Not now.
     Unavailable(String),
 }
@@ -221,11 +219,6 @@ impl Link {
         self.overflown.load(Ordering::Relaxed)
     }
 
-    /// The connection in use, or the last one.
-    pub(super) fn number(&self) -> u64 {
-        *self.made.borrow()
-    }
-
     /// Asks, once more after each connection that is lost meanwhile, and waits for `patience` in all.
     pub(super) async fn request(
         &self,
@@ -235,7 +228,7 @@ impl Link {
     ) -> Result<Message, Unanswered> {
         let deadline = Instant::now() + patience;
         loop {
-            let number = self.number();
+            let number = *self.made.borrow();
             let Some(client) = self.client() else {
                 return Err(Unanswered::Unavailable(self.why_not()));
             };
@@ -248,17 +241,10 @@ impl Link {
             return answer.map_err(|error| match error.kind() {
                 RequestErrorKind::NoResponders => Unanswered::Nobody,
                 RequestErrorKind::MaxPayloadExceeded => Unanswered::TooLarge(error.to_string()),
-                kind => {
-                    let said = match self.denied(subject) {
-                        Some(said) => said,
-                        None => format!("nats at {}: {error}", self.at),
-                    };
-                    if kind == RequestErrorKind::TimedOut && self.client().is_some() {
-                        Unanswered::Silence(said)
-                    } else {
-                        Unanswered::Unavailable(said)
-                    }
-                }
+                _ => Unanswered::Unavailable(match self.denied(subject) {
+                    Some(said) => said,
+                    None => format!("nats at {}: {error}", self.at),
+                }),
             });
         }
     }

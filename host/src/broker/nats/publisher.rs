@@ -143,7 +143,7 @@ impl NatsPublisher {
         let answer = answer.map_err(|unanswered| match unanswered {
             Unanswered::Nobody => Refusal::NoStream,
             Unanswered::TooLarge(said) => Refusal::Message(said),
-            Unanswered::Silence(said) | Unanswered::Unavailable(said) => Refusal::Destination(said),
+            Unanswered::Unavailable(said) => Refusal::Destination(said),
         })?;
         match serde_json::from_slice::<Response<PublishAck>>(&answer.payload) {
             Ok(Response::Ok(stored)) => Ok(stored),

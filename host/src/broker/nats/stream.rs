@@ -129,6 +129,23 @@ impl Subscription {
         self.arrived.notify_one();
     }
 
+    /// A consumer says that it has delivered no further than to here. A server that was killed forgets what it delivered last,
+    /// delivers it again, and until then does not answer to what is said of it. What of that waits here gives its place up,
+    /// so that it can come again; what is in hand is settled once it has.
+    pub(super) fn forgotten(&self, own: bool, delivered: u64) {
+        let mut state = self.state.lock();
+        let State { ledger, ready, waiting, .. } = &mut *state;
+        ready.retain(|fetched| {
+            let beyond = |sequence| sequence > delivered;
+            let goes = fetched.own == own && ledger.sequence(fetched.token).is_some_and(beyond);
+            if goes {
+                ledger.done(fetched.token);
+                waiting[usize::from(own)] -= 1;
+            }
+            !goes
+        });
+    }
+
     /// The next one to hand over, if `fits` takes it.
     pub(super) fn next(&self, fits: impl FnOnce(&Message) -> bool) -> Option<Fetched> {
         let mut state = self.state.lock();
@@ -215,16 +232,9 @@ impl Subscription {
                 self.done(token);
                 Err(gone())
             }
-            Err(Unanswered::Silence(_)) if held.connection != self.link.number() => {
-                // A server that was killed may have forgotten that it delivered it, and does not answer then. It comes
-                // again; waiting for that here could be waiting for ever, with nothing left to take it in.
-                self.done(token);
-                let why = "nats: the server does not know that it delivered it; it comes again";
-                Err(SettleError::Fenced(why.to_owned()))
+            Err(Unanswered::Unavailable(why) | Unanswered::TooLarge(why)) => {
+                Err(SettleError::Unavailable(why))
             }
-            Err(
-                Unanswered::Silence(why) | Unanswered::Unavailable(why) | Unanswered::TooLarge(why),
-            ) => Err(SettleError::Unavailable(why)),
         }
     }
 
@@ -273,9 +283,7 @@ impl Subscription {
                 Err(_) => Err(unavailable("no stream answers there".to_owned())),
             },
             Err(Unanswered::Nobody) => Err(unavailable("no stream holds it".to_owned())),
-            Err(
-                Unanswered::Silence(why) | Unanswered::Unavailable(why) | Unanswered::TooLarge(why),
-            ) => Err(unavailable(why)),
+            Err(Unanswered::Unavailable(why) | Unanswered::TooLarge(why)) => Err(unavailable(why)),
         }
     }
 

@@ -137,6 +137,10 @@ impl Worker {
         ];
         let made = [&there, &own].map(|stream| stream.created.unix_timestamp_nanos());
         self.sub.sure(made);
+        for line in &lines {
+            let delivered = line.consumer.cached_info().delivered.stream_sequence;
+            self.sub.forgotten(line.own, delivered);
+        }
         Ok(lines)
     }
 
@@ -251,7 +255,6 @@ impl Worker {
             own,
             deliveries: 0,
             told: Instant::now(),
-            connection: sub.link.number(),
         };
         match fate {
             Arrival::Wait(wait) => {

@@ -21,7 +21,6 @@ fn held(own: bool, sequence: u64, published_ns: i64, reply: &str, told: Instant)
         own,
         deliveries: 0,
         told,
-        connection: 1,
     }
 }
 
@@ -32,6 +31,7 @@ async fn what_is_in_hand_is_not_taken_twice_and_is_settled_by_its_last_delivery(
     let token = ledger.took(held(false, 1, 10, "first", now)).unwrap();
     assert_eq!(ledger.took(held(false, 1, 10, "second", now)), None);
     assert_eq!(ledger.held(token).unwrap().reply, "second");
+    assert_eq!(ledger.sequence(token), Some(1));
     // Another stream of that name, and the subscription's own.
     assert!(ledger.took(held(false, 1, 11, "", now)).is_some());
     assert!(ledger.took(held(true, 1, 10, "", now)).is_some());
