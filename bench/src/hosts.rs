@@ -8,14 +8,33 @@ use tokio::process::Command;
 use crate::process::Running;
 use crate::setup::Setup;
 
+/// What places are called in a configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keys {
+    /// One that is read.
+    pub(crate) source: &'static str,
+    /// One that is published to.
+    pub(crate) destination: &'static str,
+}
+
+impl Keys {
+    /// The same word for both.
+    pub(crate) const fn both(word: &'static str) -> Self {
+        Self {
+            source: word,
+            destination: word,
+        }
+    }
+}
+
 /// What a host is run with.
 pub(crate) struct Job<'a> {
     /// Where its configuration is written; the code cache is in there, so that a second run finds its code.
     pub(crate) folder: &'a Path,
     /// The broker `b`.
     pub(crate) broker: Value,
-    /// What its places are called: `topic` or `stream`.
-    pub(crate) place: &'static str,
+    /// What its places are called.
+    pub(crate) keys: Keys,
     /// Its consumer group.
     pub(crate) group: String,
     /// The handler.
@@ -32,12 +51,12 @@ impl Job<'_> {
         let outputs = self.outputs.iter().map(|name| {
             (
                 (*name).to_owned(),
-                json!({ "broker": "b", self.place: name }),
+                json!({ "broker": "b", self.keys.destination: name }),
             )
         });
         let mut plugin = json!({
             "component": self.component,
-            "subscribe": { "in": { "broker": "b", self.place: "in", "group": self.group } },
+            "subscribe": { "in": { "broker": "b", self.keys.source: "in", "group": self.group } },
             "publish": outputs.collect::<Map<_, _>>(),
         });
         if let (Some(plugin), Some(more)) = (plugin.as_object_mut(), self.plugin.as_object()) {

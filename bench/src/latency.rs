@@ -21,7 +21,7 @@ use wharf::plugin::Compiler;
 use wharf::ports::Broker;
 
 use self::wire::{EmbeddedOut, FileOut, Observer, Publish, RedisOut};
-use crate::hosts::Job;
+use crate::hosts::{Job, Keys};
 use crate::payload::{payload, read};
 use crate::report::{Report, Table, progress};
 use crate::setup::Setup;
@@ -117,13 +117,13 @@ async fn measure(setup: &Setup, way: Way, rate: u32, seconds: u32) -> anyhow::Re
 fn job<'a>(
     setup: &Setup,
     folder: &'a std::path::Path,
-    place: &'static str,
+    keys: Keys,
     broker: serde_json::Value,
 ) -> anyhow::Result<Job<'a>> {
     Ok(Job {
         folder,
         broker,
-        place,
+        keys,
         group: "bench".into(),
         component: setup.guest(Work::Echo.name())?,
         outputs: &["out"],
@@ -134,7 +134,7 @@ fn job<'a>(
 async fn redis(setup: &Setup, host: bool, rate: u32, seconds: u32) -> anyhow::Result<Samples> {
     let stage = RedisStage::filled(0).await?;
     let mut running = if host {
-        job(setup, &stage.folder(), RedisStage::PLACE, stage.broker())?.start(setup)?
+        job(setup, &stage.folder(), RedisStage::KEYS, stage.broker())?.start(setup)?
     } else {
         twin::start(&stage.place(), Work::Echo)?
     };
@@ -170,7 +170,7 @@ async fn same_process(
     let job = job(
         setup,
         folder.path(),
-        "topic",
+        Keys::both("topic"),
         json!({ "type": "embedded", "path": file }),
     )?;
     let loaded = config::load(&job.write()?, &|_| None);
@@ -199,7 +199,7 @@ async fn other_process(setup: &Setup, rate: u32, seconds: u32) -> anyhow::Result
     let job = job(
         setup,
         folder.path(),
-        "topic",
+        Keys::both("topic"),
         json!({ "type": "embedded", "path": path }),
     )?;
     let running = job.start(setup)?;

@@ -31,6 +31,7 @@ use clap::{Parser, Subcommand};
 
 use self::report::Report;
 use self::setup::Setup;
+use self::stage::Kind;
 
 /// Measure Wharf against the same work done natively.
 #[derive(Debug, Parser)]
@@ -65,6 +66,12 @@ enum Program {
     Embedded,
     /// Throughput on Kafka against the native twin
     Kafka,
+    /// Throughput on a quorum queue of RabbitMQ against the native twin
+    RabbitmqQuorum,
+    /// Throughput on a classic queue of RabbitMQ against the native twin
+    RabbitmqClassic,
+    /// Throughput on NATS JetStream against the native twin
+    Jetstream,
     /// From publishing to the output seen, at 100 and 1,000 messages a second
     Latency,
     /// Swaps of a handler under 2,000 messages a second
@@ -76,11 +83,14 @@ enum Program {
 }
 
 impl Program {
-    const EACH: [Self; 7] = [
+    const EACH: [Self; 10] = [
         Self::Dispatch,
         Self::Redis,
         Self::Embedded,
         Self::Kafka,
+        Self::RabbitmqQuorum,
+        Self::RabbitmqClassic,
+        Self::Jetstream,
         Self::Latency,
         Self::Swap,
         Self::Memory,
@@ -92,6 +102,9 @@ impl Program {
             Self::Redis => throughput::redis(setup, report).await,
             Self::Embedded => throughput::embedded(setup, report).await,
             Self::Kafka => throughput::kafka(setup, report).await,
+            Self::RabbitmqQuorum => throughput::rabbitmq(setup, report, Kind::Quorum).await,
+            Self::RabbitmqClassic => throughput::rabbitmq(setup, report, Kind::Classic).await,
+            Self::Jetstream => throughput::jetstream(setup, report).await,
             Self::Latency => latency::run(setup, report).await,
             Self::Swap => swap::run(setup, report).await,
             Self::Memory => memory::run(setup, report).await,

@@ -12,7 +12,7 @@ use wharf::config;
 use wharf::message::{Header, Outgoing};
 use wharf::ports::Broker;
 
-use crate::hosts::Job;
+use crate::hosts::{Job, Keys};
 use crate::report::{Report, Table, progress};
 use crate::setup::Setup;
 use crate::stats::Samples;
@@ -59,7 +59,7 @@ async fn once(setup: &Setup) -> anyhow::Result<(u64, u64, u64)> {
     let job = Job {
         folder: folder.path(),
         broker: json!({ "type": "embedded", "path": file }),
-        place: "topic",
+        keys: Keys::both("topic"),
         group: "bench".into(),
         component: component.clone(),
         outputs: &["priced", "audit"],

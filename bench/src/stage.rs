@@ -1,7 +1,9 @@
 //! A broker set up for one throughput run after another: filled once, and each time as if never read.
 
 mod embedded;
+mod jetstream;
 mod kafka;
+mod rabbitmq;
 mod redis;
 
 use std::path::PathBuf;
@@ -9,18 +11,21 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::hosts::Keys;
 use crate::twin::Place;
 
 pub(crate) use self::embedded::{EmbeddedStage, complete, publish};
+pub(crate) use self::jetstream::JetStreamStage;
 pub(crate) use self::kafka::KafkaStage;
+pub(crate) use self::rabbitmq::{Kind, RabbitStage};
 pub(crate) use self::redis::{RedisStage, xadd};
 
 /// What a comparison needs of a broker.
 pub(crate) trait Stage {
     /// For people.
-    const NAME: &'static str;
+    fn name(&self) -> &'static str;
     /// What its places are called in a configuration.
-    const PLACE: &'static str;
+    const KEYS: Keys;
 
     /// How long after its last output a twin has settled everything.
     const SETTLED: Duration = Duration::from_millis(300);

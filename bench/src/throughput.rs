@@ -14,7 +14,9 @@ use crate::hosts::Job;
 use crate::process::{Running, Usage};
 use crate::report::{Report, Table, progress};
 use crate::setup::Setup;
-use crate::stage::{EmbeddedStage, KafkaStage, RedisStage, Stage};
+use crate::stage::{
+    EmbeddedStage, JetStreamStage, KafkaStage, Kind, RabbitStage, RedisStage, Stage,
+};
 use crate::stats::Samples;
 use crate::twin::{self, Work};
 
@@ -107,6 +109,21 @@ pub(crate) async fn kafka(setup: &Setup, report: &mut Report) -> anyhow::Result<
     .await
 }
 
+/// A queue is empty when it was read, so it is filled before each run.
+pub(crate) async fn rabbitmq(setup: &Setup, report: &mut Report, kind: Kind) -> anyhow::Result<()> {
+    let messages = setup.pick(100_000, 10_000);
+    let best = json!({ "concurrency": 2048, "concurrency_bytes": "64MiB" });
+    let stage = RabbitStage::start(kind, messages).await?;
+    compare(setup, report, stage, messages, best).await
+}
+
+pub(crate) async fn jetstream(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
+    let messages = setup.pick(200_000, 20_000);
+    let best = json!({ "concurrency": 2048, "concurrency_bytes": "64MiB" });
+    let stage = JetStreamStage::filled(messages).await?;
+    compare(setup, report, stage, messages, best).await
+}
+
 async fn compare<S: Stage>(
     setup: &Setup,
     report: &mut Report,
@@ -122,7 +139,7 @@ async fn compare<S: Stage>(
         for (contender, shown) in contenders.iter().zip(&mut shown) {
             progress(&format!(
                 "{}, round {round} of {rounds}: {}",
-                S::NAME,
+                stage.name(),
                 contender.name
             ));
             stage.prepare().await?;
@@ -142,7 +159,13 @@ async fn compare<S: Stage>(
             shown.peak.push(to.usage.peak as f64 / f64::from(1 << 20));
         }
     }
-    report.table(&table::<S>(&contenders, &shown, (messages, rounds), &best))
+    report.table(&table(
+        stage.name(),
+        &contenders,
+        &shown,
+        (messages, rounds),
+        &best,
+    ))
 }
 
 fn start<S: Stage>(setup: &Setup, stage: &S, contender: &Contender) -> anyhow::Result<Running> {
@@ -152,7 +175,7 @@ fn start<S: Stage>(setup: &Setup, stage: &S, contender: &Contender) -> anyhow::R
     let job = Job {
         folder: &stage.folder(),
         broker: stage.broker(),
-        place: S::PLACE,
+        keys: S::KEYS,
         group: stage.group(),
         component: setup.guest(contender.work.name())?,
         outputs: &["out"],
@@ -231,7 +254,8 @@ async fn reach<S: Stage>(
     }
 }
 
-fn table<S: Stage>(
+fn table(
+    name: &str,
     contenders: &[Contender],
     shown: &[Shown],
     (messages, rounds): (u64, usize),
@@ -245,10 +269,8 @@ fn table<S: Stage>(
         "server CPU µs/msg",
         "peak MiB",
     ];
-    let title = format!(
-        "Throughput, {}: {messages} messages, {rounds} rounds, median (least-most)",
-        S::NAME
-    );
+    let title =
+        format!("Throughput, {name}: {messages} messages, {rounds} rounds, median (least-most)");
     let mut table = Table::new(title, &columns);
     for (contender, shown) in contenders.iter().zip(shown) {
         let server = match shown.server.median() {

@@ -6,7 +6,9 @@
 //! read while the last one is published and acknowledged.
 
 mod embedded;
+mod jetstream;
 mod kafka;
+mod rabbitmq;
 mod redis;
 
 use std::path::Path;
@@ -71,6 +73,10 @@ pub(crate) enum Place {
     Redis { url: String, group: String },
     /// Bootstrap servers and consumer group; the topics are `in` and `out`.
     Kafka { address: String, group: String },
+    /// Address; the queues are `in` and `out`.
+    RabbitMq { url: String },
+    /// Address and durable consumer; the streams and their subjects are `in` and `out`.
+    JetStream { url: String, consumer: String },
     /// The file; the topics are `in` and `out`.
     Embedded { file: String },
 }
@@ -90,6 +96,8 @@ pub(crate) fn start(place: &Place, work: Work) -> anyhow::Result<Running> {
     match place {
         Place::Redis { url, group } => command.args(["redis", url, group]),
         Place::Kafka { address, group } => command.args(["kafka", address, group]),
+        Place::RabbitMq { url } => command.args(["rabbitmq", url]),
+        Place::JetStream { url, consumer } => command.args(["jetstream", url, consumer]),
         Place::Embedded { file } => command.args(["embedded", file]),
     };
     Running::start("twin", command)
@@ -105,6 +113,10 @@ pub(crate) fn main(arguments: Vec<String>) -> anyhow::Result<()> {
         [work, "redis", url, group] => runtime.block_on(redis::run(url, group, work.parse()?)),
         [work, "kafka", address, group] => {
             runtime.block_on(kafka::run(address, group, work.parse()?))
+        }
+        [work, "rabbitmq", url] => runtime.block_on(rabbitmq::run(url, work.parse()?)),
+        [work, "jetstream", url, consumer] => {
+            runtime.block_on(jetstream::run(url, consumer, work.parse()?))
         }
         [work, "embedded", file] => runtime.block_on(embedded::run(file, work.parse()?)),
         _ => bail!("{COMMAND} is for this program's own use"),

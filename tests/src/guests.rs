@@ -1,6 +1,6 @@
 //! The components that tests run, as `make guests` built them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The file of the guest called `name`.
 ///
@@ -18,14 +18,15 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
-/// The target folder: a test runs from `target/<profile>/deps/`.
+/// The target folder: the one above this program in which cargo keeps what it knows of the compiler.
 ///
 /// # Panics
 ///
-/// When called from anything but a test.
+/// When called from a program that cargo did not build.
 #[must_use]
 pub fn target() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let target = test.ancestors().nth(3).expect("target/debug/deps/test");
-    target.to_owned()
+    let program = std::env::current_exe().expect("a program knows its own path");
+    let is_target = |folder: &&Path| folder.join(".rustc_info.json").exists();
+    let target = program.ancestors().find(is_target);
+    target.expect("a target folder of cargo").to_owned()
 }

@@ -130,6 +130,11 @@ impl NatsServer {
         format!("nats://127.0.0.1:{port}")
     }
 
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// The port it listens on, at 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port

@@ -12,6 +12,7 @@ use wharf::message::{Header, Outgoing};
 use wharf::ports::{Broker, Publisher};
 
 use super::Stage;
+use crate::hosts::Keys;
 use crate::payload::{HEADERS, Seen, payload, read};
 use crate::twin::{self, Place};
 
@@ -119,8 +120,11 @@ pub(crate) async fn complete(client: &Embedded, messages: u64) -> anyhow::Result
 }
 
 impl Stage for EmbeddedStage {
-    const NAME: &'static str = "embedded broker";
-    const PLACE: &'static str = "topic";
+    const KEYS: Keys = Keys::both("topic");
+
+    fn name(&self) -> &'static str {
+        "embedded broker"
+    }
 
     async fn prepare(&mut self) -> anyhow::Result<()> {
         if let Some(client) = self.client.take() {

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use wharf_tests::kafka_server::KafkaServer;
 
 use super::Stage;
+use crate::hosts::Keys;
 use crate::payload::{HEADERS, Seen, payload, read};
 use crate::twin::Place;
 
@@ -68,11 +69,8 @@ impl KafkaStage {
         (0..PARTITIONS).map(end).collect()
     }
 
-    /// Whether the group has committed all of `in`.
-    fn all_committed(&self) -> anyhow::Result<bool> {
-        let group: BaseConsumer = client(&self.server.bootstrap())
-            .set("group.id", self.group())
-            .create()?;
+    /// Whether the group of this client has committed all of `in`.
+    fn all_committed(&self, group: &BaseConsumer) -> anyhow::Result<bool> {
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition_range("in", 0, PARTITIONS - 1);
         let committed = group.committed_offsets(partitions, PATIENCE)?;
@@ -124,10 +122,13 @@ fn fill(address: &str, messages: u64) -> anyhow::Result<()> {
 }
 
 impl Stage for KafkaStage {
-    const NAME: &'static str = "Kafka";
-    const PLACE: &'static str = "topic";
+    const KEYS: Keys = Keys::both("topic");
     // The client commits every second.
     const SETTLED: Duration = Duration::from_millis(1500);
+
+    fn name(&self) -> &'static str {
+        "Kafka"
+    }
 
     async fn prepare(&mut self) -> anyhow::Result<()> {
         self.base = self.ends("out")?;
@@ -177,7 +178,10 @@ impl Stage for KafkaStage {
         }
         ensure!(seen.complete()? == 0, "outputs are there more than once");
         let began = tokio::time::Instant::now();
-        while !self.all_committed()? {
+        let group = client(&self.server.bootstrap())
+            .set("group.id", self.group())
+            .create()?;
+        while !self.all_committed(&group)? {
             ensure!(began.elapsed() < COMMITTED, "messages are left uncommitted");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

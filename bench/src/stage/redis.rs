@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use wharf_tests::redis_server::RedisServer;
 
 use super::Stage;
+use crate::hosts::Keys;
 use crate::payload::{HEADERS, Seen, payload, read};
 use crate::twin::Place;
 
@@ -82,8 +83,11 @@ pub(crate) fn xadd(stream: &str, payload: Vec<u8>) -> Cmd {
 }
 
 impl Stage for RedisStage {
-    const NAME: &'static str = "Redis streams";
-    const PLACE: &'static str = "stream";
+    const KEYS: Keys = Keys::both("stream");
+
+    fn name(&self) -> &'static str {
+        "Redis streams"
+    }
 
     async fn prepare(&mut self) -> anyhow::Result<()> {
         if self.run > 0 {

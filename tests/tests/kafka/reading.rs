@@ -250,7 +250,10 @@ async fn the_new_group_protocol_reads_settles_and_goes_on_too() {
     let class = "consumer.group.ConsumerGroupCommand";
     let words = ["--list", "--type", "consumer"];
     let groups = ground.server.tool(class, &words, "").await;
-    assert!(groups.contains(&ground.group), "to the server too: {groups}");
+    assert!(
+        groups.contains(&ground.group),
+        "to the server too: {groups}"
+    );
     let rest = hundred.split_off(60);
     first.accept(hundred).await;
     first.release(rest, 1).await;

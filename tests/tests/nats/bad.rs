@@ -25,9 +25,15 @@ async fn wrong_credentials_are_told_in_the_servers_words() {
         password: Some(Secret::new("right")),
         ..config(&server.url())
     };
-    host_with(right, subject("a", "billing")).await.ready().await;
+    host_with(right, subject("a", "billing"))
+        .await
+        .ready()
+        .await;
     let in_url = config(&server.url().replace("//", "//ada:right@"));
-    host_with(in_url, subject("a", "billing")).await.ready().await;
+    host_with(in_url, subject("a", "billing"))
+        .await
+        .ready()
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,7 +63,10 @@ async fn what_is_not_permitted_is_told_in_the_servers_words() {
     host.ready().await;
     let results = host.publish(&[output("secret.plans", "1")]).await;
     let said = format!("{results:?}");
-    assert!(said.contains("Destination") && said.contains("Permissions Violation"), "{said}");
+    assert!(
+        said.contains("Destination") && said.contains("Permissions Violation"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,7 +75,10 @@ async fn a_server_without_jetstream_is_told() {
     let host = host_with(config(&server.url()), spec()).await;
     host.says("stream ORDERS").await;
     let results = host.publish(&[output("orders.eu", "1")]).await;
-    assert!(format!("{results:?}").contains("no stream holds"), "{results:?}");
+    assert!(
+        format!("{results:?}").contains("no stream holds"),
+        "{results:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,7 +106,8 @@ async fn another_programs_consumer_that_would_lose_messages_is_refused_by_name()
     };
     stream.create_consumer(consumer).await.expect("made");
     let host = host(&server).await;
-    host.says("consumer billing of stream ORDERS is there and cannot be used").await;
+    host.says("consumer billing of stream ORDERS is there and cannot be used")
+        .await;
     host.says("max_deliver is 3").await;
     // It was left as it was.
     let info = stream.consumer_info("billing").await.expect("there");
@@ -136,7 +149,8 @@ fn certificates(folder: &Path) {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("parameters");
     let certificate = params.signed_by(&key, &authority).expect("signed");
-    let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("written");
+    let write =
+        |name: &str, text: String| std::fs::write(folder.join(name), text).expect("written");
     write("ca.pem", authority.pem());
     write("cert.pem", certificate.pem());
     write("key.pem", key.serialize_pem());
@@ -144,7 +158,10 @@ fn certificates(folder: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_is_spoken_where_the_authority_is_known() {
-    let (ours, others) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (ours, others) = (
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    );
     certificates(ours.path());
     certificates(others.path());
     let at = |name: &str| ours.path().join(name);
@@ -166,7 +183,10 @@ async fn tls_is_spoken_where_the_authority_is_known() {
         key: Some(at("key.pem")),
         first: false,
     };
-    host_with(with(good.clone()), subject("a", "billing")).await.ready().await;
+    host_with(with(good.clone()), subject("a", "billing"))
+        .await
+        .ready()
+        .await;
 
     let stranger = Tls {
         ca: Some(others.path().join("ca.pem")),
@@ -194,5 +214,8 @@ async fn what_cannot_be_read_is_refused_at_once() {
         ..config("nats://127.0.0.1:4222")
     };
     let problem = NatsBroker::open("bus", &broken).err().expect("refused");
-    assert!(problem.to_string().contains("/nowhere/bus.creds"), "{problem}");
+    assert!(
+        problem.to_string().contains("/nowhere/bus.creds"),
+        "{problem}"
+    );
 }

@@ -120,7 +120,12 @@ async fn lost_answers_are_asked_for_again() {
     let done = results.iter().filter(|r| r.is_ok()).count();
     // The others are still in hand for a committer that asks again; here they come by the server's patience, or not at all
     // where they were published and only the answer was lost.
-    assert!(results.iter().all(|r| !matches!(r, Err(SettleError::Fenced(_)))), "{results:?}");
+    assert!(
+        results
+            .iter()
+            .all(|r| !matches!(r, Err(SettleError::Fenced(_)))),
+        "{results:?}"
+    );
     let taken = host.take(done).await;
     assert!(taken.iter().all(|d| d.message().attempts == 1));
     host.accept(taken).await;
@@ -137,7 +142,11 @@ async fn a_connection_that_falls_silent_is_noticed_and_heals() {
     proxy.black_hole();
     let silent = Instant::now();
     host.says("no answer").await;
-    assert!(silent.elapsed() < Duration::from_secs(8), "{:?}", silent.elapsed());
+    assert!(
+        silent.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        silent.elapsed()
+    );
     server.publish("orders.eu", "behind").await;
     proxy.heal();
     host.accept(taken).await;
@@ -252,7 +261,10 @@ async fn a_slow_handler_keeps_its_messages() {
     // One runs, four wait where nobody has fetched them.
     let slow = host.take(1).await;
     let mut other = host_with(short, spec()).await;
-    assert_eq!(payloads(&other.within(Duration::from_secs(4), 9).await), [""; 0]);
+    assert_eq!(
+        payloads(&other.within(Duration::from_secs(4), 9).await),
+        [""; 0]
+    );
     host.accept(slow).await;
     let rest = host.take(4).await;
     assert!(rest.iter().all(|d| d.message().deliveries == 1));
@@ -278,7 +290,10 @@ async fn what_is_in_hand_is_not_handed_over_twice() {
     tokio::time::sleep(Duration::from_millis(2500)).await;
     proxy.heal();
     host.ready().await;
-    assert_eq!(payloads(&host.within(Duration::from_secs(3), 9).await), [""; 0]);
+    assert_eq!(
+        payloads(&host.within(Duration::from_secs(3), 9).await),
+        [""; 0]
+    );
     let depth = server.depth(STREAM, "billing").await.expect("a consumer");
     assert_eq!((depth.pending, depth.redelivered), (1, 1));
     host.accept(taken).await;

@@ -70,7 +70,10 @@ async fn a_subject_that_no_stream_holds_is_a_missing_destination() {
         .publish(&[output("nobody.here", "1"), output("orders.out", "2")])
         .await;
     let why = destination(&results[0]);
-    assert!(why.contains("no stream holds the subject nobody.here"), "{why}");
+    assert!(
+        why.contains("no stream holds the subject nobody.here"),
+        "{why}"
+    );
     assert_eq!(results[1], Ok(()));
     // Somebody who listens is no stream.
     let client = server.client().await;
@@ -93,10 +96,15 @@ async fn a_declared_stream_is_made_for_the_first_output() {
     declared.declare.streams.insert("FEW".into(), full);
     let host = host_with(declared, subject("x", "billing")).await;
     host.ready().await;
-    assert_eq!(host.publish(&[output("dlq.in.billing", "1")]).await, [Ok(())]);
+    assert_eq!(
+        host.publish(&[output("dlq.in.billing", "1")]).await,
+        [Ok(())]
+    );
     assert_eq!(server.held("DLQ").await, Some(1));
     // One that is full is at fault, not the message.
-    let results = host.publish(&[output("few.a", "1"), output("few.b", "2")]).await;
+    let results = host
+        .publish(&[output("few.a", "1"), output("few.b", "2")])
+        .await;
     assert_eq!(results[0], Ok(()));
     let why = destination(&results[1]);
     assert!(why.contains("maximum messages exceeded"), "{why}");
@@ -119,7 +127,11 @@ async fn what_is_too_large_is_the_messages_fault() {
         one
     };
     let results = host
-        .publish(&[of("orders.out", 2 << 20), of("small.a", 2000), of("small.b", 10)])
+        .publish(&[
+            of("orders.out", 2 << 20),
+            of("small.a", 2000),
+            of("small.b", 10),
+        ])
         .await;
     let why = message(&results[0]);
     assert!(why.contains("payload"), "{why}");
@@ -227,7 +239,9 @@ async fn odd_headers_come_back_byte_for_byte() {
 
 #[test]
 fn it_speaks_of_itself_as_the_conventions_do() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime").block_on(async {
         let broker = wharf::broker::nats::NatsBroker::open("bus", &config("nats://127.0.0.1:9"));
         let broker = broker.expect("a good configuration");

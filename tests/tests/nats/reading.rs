@@ -48,7 +48,11 @@ async fn many_are_read_in_order_and_none_twice() {
     let mut seen = Vec::new();
     while seen.len() < MANY {
         let taken = host.take(1).await;
-        let number = |p: &[u8]| String::from_utf8_lossy(p).parse::<usize>().expect("a number");
+        let number = |p: &[u8]| {
+            String::from_utf8_lossy(p)
+                .parse::<usize>()
+                .expect("a number")
+        };
         seen.extend(taken.iter().map(|d| number(&d.message().payload)));
         host.accept(taken).await;
         if seen.len() == 100 {

@@ -46,7 +46,10 @@ async fn what_one_host_releases_another_may_take() {
     server.publish("orders.eu", "a").await;
     let mut one = host(&server).await;
     let taken = one.take(1).await;
-    all_well(one.settle(taken, release(Some(Duration::from_secs(1)), 2)).await);
+    all_well(
+        one.settle(taken, release(Some(Duration::from_secs(1)), 2))
+            .await,
+    );
     one.stop().await;
     let mut other = host(&server).await;
     let taken = other.take(1).await;
@@ -70,7 +73,11 @@ async fn a_dead_hosts_messages_are_taken_over_within_the_servers_patience() {
     let mut heir = host_with(impatient(&server.url()), spec()).await;
     let taken = heir.take(30).await;
     // Two seconds, and what the machine needs.
-    assert!(died.elapsed() < Duration::from_secs(6), "{:?}", died.elapsed());
+    assert!(
+        died.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        died.elapsed()
+    );
     assert_eq!(payloads(&taken).len(), 30);
     heir.accept(taken).await;
     nothing_left(&server).await;

@@ -27,7 +27,10 @@ async fn a_subject_with_wildcards_is_read_and_says_so() {
     let taken = host.take(2).await;
     assert_eq!(payloads(&taken), ["orders.eu.new", "orders.us.new"]);
     let m = taken[0].message();
-    assert_eq!((&*m.topic, &*m.origin.source), ("orders.eu.new", "orders.*.new"));
+    assert_eq!(
+        (&*m.topic, &*m.origin.source),
+        ("orders.eu.new", "orders.*.new")
+    );
     assert!(!m.id_stable && !m.id.is_empty());
     assert_eq!((m.deliveries, m.reply_to.as_deref()), (0, None));
     host.accept(taken).await;
@@ -36,7 +39,9 @@ async fn a_subject_with_wildcards_is_read_and_says_so() {
 
 #[test]
 fn the_table_says_that_nothing_comes_again() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime").block_on(async {
         let broker = wharf::broker::nats::NatsBroker::open("bus", &config("nats://127.0.0.1:9"));
         let broker = broker.expect("a good configuration");
@@ -67,7 +72,10 @@ async fn a_queue_group_has_each_message_once_and_every_group_has_it() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     for n in 0..200 {
         let to = format!("orders.{n}");
-        client.publish(to, n.to_string().into()).await.expect("published");
+        client
+            .publish(to, n.to_string().into())
+            .await
+            .expect("published");
     }
     client.flush().await.expect("flushed");
     let all = third.take(200).await;
@@ -101,15 +109,26 @@ async fn what_comes_too_fast_is_dropped_and_counted() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let client = server.client().await;
     for _ in 0..MANY {
-        client.publish("flood", Bytes::from_static(b"x")).await.expect("published");
+        client
+            .publish("flood", Bytes::from_static(b"x"))
+            .await
+            .expect("published");
     }
     client.flush().await.expect("flushed");
     let deadline = Instant::now() + PATIENCE;
     while host.broker.lost() < MANY - 8192 {
-        assert!(Instant::now() < deadline, "{} were lost", host.broker.lost());
+        assert!(
+            Instant::now() < deadline,
+            "{} were lost",
+            host.broker.lost()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let lag = host.broker.lag(&subject("flood", "billing")).await.expect("asked");
+    let lag = host
+        .broker
+        .lag(&subject("flood", "billing"))
+        .await
+        .expect("asked");
     assert_eq!(lag.waiting, 8192);
     let taken = host.take(8192).await;
     assert_eq!(taken.len() as u64 + host.broker.lost(), MANY);
@@ -128,7 +147,11 @@ async fn a_request_is_answered() {
     let client = server.client().await;
     let asked = tokio::spawn(async move { client.request("prices", "tea".into()).await });
     let taken = host.take(1).await;
-    let to = taken[0].message().reply_to.clone().expect("where to answer");
+    let to = taken[0]
+        .message()
+        .reply_to
+        .clone()
+        .expect("where to answer");
     let reply = Publication {
         destination: Arc::new(Destination::new("reply", "bus", PlaceKind::Subject, &*to)),
         message: Outgoing {
@@ -156,7 +179,10 @@ async fn a_subject_is_read_again_after_a_restart() {
     let client = server.client().await;
     let deadline = Instant::now() + PATIENCE;
     let taken = loop {
-        client.publish("orders", "a".into()).await.expect("published");
+        client
+            .publish("orders", "a".into())
+            .await
+            .expect("published");
         let taken = host.within(Duration::from_millis(100), 1).await;
         if !taken.is_empty() {
             break taken;

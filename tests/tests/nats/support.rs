@@ -166,7 +166,6 @@ impl Host {
 
     /// Accepts them, as the committer does: what could not be done now is asked for again.
     pub async fn accept(&mut self, deliveries: Vec<Delivery>) {
-
         for delivery in deliveries {
             delivery.commit(|parcel| Commit {
                 publications: Vec::new(),

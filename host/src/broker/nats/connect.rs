@@ -60,8 +60,8 @@ impl Endpoint {
                 login = match server.password() {
                     Some(password) => {
                         let password = decode(password);
-                        let password =
-                            password.ok_or_else(|| refused("the password in the url is no text"))?;
+                        let password = password
+                            .ok_or_else(|| refused("the password in the url is no text"))?;
                         Login::User(user, Secret::new(password))
                     }
                     None => Login::Token(Secret::new(user)),
@@ -74,7 +74,10 @@ impl Endpoint {
                 format!("{host}:{}", server.port())
             };
             let bare = format!("{}://{host}", server.scheme());
-            servers.push(bare.parse().map_err(|_| refused("the url cannot be used"))?);
+            servers.push(
+                bare.parse()
+                    .map_err(|_| refused("the url cannot be used"))?,
+            );
             shown.push(host);
         }
         if let Some(path) = &config.credentials {
@@ -146,8 +149,12 @@ impl Endpoint {
 /// How long before the next try; the client counts from 1 after each connection that was made. Never nothing: a server may
 /// take connections and close them.
 fn wait(tries: usize, dice: f64) -> Duration {
-    let doubled = u32::try_from(tries.saturating_sub(1)).unwrap_or(u32::MAX).min(8);
-    let full = Duration::from_millis(50).saturating_mul(1 << doubled).min(MOST);
+    let doubled = u32::try_from(tries.saturating_sub(1))
+        .unwrap_or(u32::MAX)
+        .min(8);
+    let full = Duration::from_millis(50)
+        .saturating_mul(1 << doubled)
+        .min(MOST);
     full.mul_f64(1.0 - dice.clamp(0.0, 1.0) / 2.0)
 }
 
@@ -180,7 +187,8 @@ mod tests {
             panic!("no user");
         };
         assert_eq!((user.as_str(), password.expose()), ("ada", "hunter@2"));
-        let Login::Token(token) = &Endpoint::new(&Nats::new("nats://t0k@one")).unwrap().login else {
+        let Login::Token(token) = &Endpoint::new(&Nats::new("nats://t0k@one")).unwrap().login
+        else {
             panic!("no token");
         };
         assert_eq!(token.expose(), "t0k");

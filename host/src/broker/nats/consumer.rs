@@ -107,13 +107,18 @@ impl Wanted {
             problems.push("it delivers headers only".to_owned());
         }
         if !there.backoff.is_empty() {
-            problems.push("it has a backoff, which the host's own retries would not follow".to_owned());
+            problems
+                .push("it has a backoff, which the host's own retries would not follow".to_owned());
         }
         let filters = filters(there);
         let mut wanted = self.filters.clone();
         wanted.sort();
         if filters != wanted {
-            problems.push(format!("it reads {}, not {}", said(&filters), said(&wanted)));
+            problems.push(format!(
+                "it reads {}, not {}",
+                said(&filters),
+                said(&wanted)
+            ));
         }
         (!problems.is_empty()).then(|| problems.join("; "))
     }

@@ -96,7 +96,10 @@ impl CoreSubscription {
         let all = self.lost.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
         let now = Instant::now();
         let mut state = self.state.lock();
-        if state.said.is_none_or(|said| now.duration_since(said) >= SILENCE) {
+        if state
+            .said
+            .is_none_or(|said| now.duration_since(said) >= SILENCE)
+        {
             state.said = Some(now);
             let subject = &*self.reading.source;
             tracing::warn!(subject, lost = all, why, "nats: messages are lost");
@@ -232,7 +235,8 @@ impl Settler for CoreSettler {
     fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
         // Nothing is atomic here, so nobody asks.
         Box::pin(async move {
-            let fenced = SettleError::Fenced("nats: outputs are not part of a settlement".to_owned());
+            let fenced =
+                SettleError::Fenced("nats: outputs are not part of a settlement".to_owned());
             vec![Committed::NotSettled(fenced); batch.len()]
         })
     }
@@ -243,7 +247,10 @@ impl Settler for CoreSettler {
     ) -> BoxFuture<'a, Vec<Result<(), SettleError>>> {
         let released = |s: &&Settle| matches!(s.settlement, Settlement::Release { .. });
         let lost = batch.iter().filter(released).count();
-        self.sub.lose(lost, "they were given back, and there is nobody to keep them");
+        self.sub.lose(
+            lost,
+            "they were given back, and there is nobody to keep them",
+        );
         Box::pin(std::future::ready(vec![Ok(()); batch.len()]))
     }
 }

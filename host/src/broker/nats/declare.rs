@@ -99,7 +99,11 @@ pub(super) async fn ensure(context: &Context, wanted: &Config) -> Result<stream:
     let name = &wanted.name;
     if let Some(there) = find(context, name).await? {
         for what in differences(wanted, &there.config) {
-            tracing::warn!(stream = name, what, "nats: declared otherwise, left as it is");
+            tracing::warn!(
+                stream = name,
+                what,
+                "nats: declared otherwise, left as it is"
+            );
         }
         return Ok(there);
     }
@@ -156,7 +160,14 @@ fn differences(wanted: &Config, there: &Config) -> Vec<String> {
             $(compare(stringify!($key), format!("{:?}", wanted.$key), format!("{:?}", there.$key));)*
         };
     }
-    each!(retention, storage, num_replicas, max_age, max_messages, max_bytes);
+    each!(
+        retention,
+        storage,
+        num_replicas,
+        max_age,
+        max_messages,
+        max_bytes
+    );
     each!(max_message_size, discard, duplicate_window);
     found
 }

@@ -190,7 +190,9 @@ impl NatsPublisher {
             Ok(there) => Ok(there.subject.as_str() == subject),
             // It was handled and is gone.
             Err(error) if is_missing(&error) => Ok(true),
-            Err(error) => Err(PublishError::Destination(format!("nats: {subject}: {error}"))),
+            Err(error) => Err(PublishError::Destination(format!(
+                "nats: {subject}: {error}"
+            ))),
         }
     }
 }
@@ -219,7 +221,9 @@ impl Refusal {
                 "nats: no stream holds the subject {subject}: make one, or name one under `declare`"
             )),
             Self::Message(said) => PublishError::Message(format!("nats: {subject}: {said}")),
-            Self::Destination(said) => PublishError::Destination(format!("nats: {subject}: {said}")),
+            Self::Destination(said) => {
+                PublishError::Destination(format!("nats: {subject}: {said}"))
+            }
         }
     }
 }

@@ -114,12 +114,16 @@ impl Pull {
                 self.large = true;
                 Verdict::GoOn
             }
-            409 if !description.starts_with("Consumer ") && !description.starts_with("Exceeded ") => {
+            409 if !description.starts_with("Consumer ")
+                && !description.starts_with("Exceeded ") =>
+            {
                 // Completed, or another server leads: it is asked again.
                 over(self);
                 Verdict::GoOn
             }
-            503 => Verdict::Rebuild("nobody answers for the consumer: it is gone, or JetStream is not ready".to_owned()),
+            503 => Verdict::Rebuild(
+                "nobody answers for the consumer: it is gone, or JetStream is not ready".to_owned(),
+            ),
             _ => Verdict::Rebuild(format!("{code} {description}")),
         }
     }

@@ -91,7 +91,8 @@ impl Settler for StreamSettler {
     fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
         // Nothing is atomic here, so nobody asks.
         Box::pin(async move {
-            let fenced = SettleError::Fenced("nats: outputs are not part of a settlement".to_owned());
+            let fenced =
+                SettleError::Fenced("nats: outputs are not part of a settlement".to_owned());
             vec![Committed::NotSettled(fenced); batch.len()]
         })
     }

@@ -134,7 +134,12 @@ impl Subscription {
     /// so that it can come again; what is in hand is settled once it has.
     pub(super) fn forgotten(&self, own: bool, delivered: u64) {
         let mut state = self.state.lock();
-        let State { ledger, ready, waiting, .. } = &mut *state;
+        let State {
+            ledger,
+            ready,
+            waiting,
+            ..
+        } = &mut *state;
         ready.retain(|fetched| {
             let beyond = |sequence| sequence > delivered;
             let goes = fetched.own == own && ledger.sequence(fetched.token).is_some_and(beyond);
@@ -168,7 +173,10 @@ impl Subscription {
         let state = &mut *state;
         for (own, made) in [(false, made[0]), (true, made[1])] {
             let which = usize::from(own);
-            if state.made[which].replace(made).is_some_and(|old| old != made) {
+            if state.made[which]
+                .replace(made)
+                .is_some_and(|old| old != made)
+            {
                 let lost = state.ledger.forget(own);
                 state.ready.retain(|fetched| fetched.own != own);
                 state.waiting[which] = 0;
@@ -195,11 +203,19 @@ impl Subscription {
 
     /// Asks for more time for all that waits or runs, until `closing`. No message is silent for longer than a third of
     /// `ack_wait`.
-    pub(super) async fn keep_alive(self: Arc<Self>, ack_wait: Duration, closing: CancellationToken) {
+    pub(super) async fn keep_alive(
+        self: Arc<Self>,
+        ack_wait: Duration,
+        closing: CancellationToken,
+    ) {
         let mut ticks = tokio::time::interval(ack_wait / 12);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while closing.run_until_cancelled(ticks.tick()).await.is_some() {
-            let silent = self.state.lock().ledger.silent(Instant::now(), ack_wait / 4);
+            let silent = self
+                .state
+                .lock()
+                .ledger
+                .silent(Instant::now(), ack_wait / 4);
             for reply in silent {
                 self.tell(&reply, Bytes::from_static(b"+WPI")).await;
             }

@@ -62,7 +62,8 @@ pub(super) const MESSAGE_ID: &str = "Nats-Msg-Id";
 
 /// Whether a header of that name tells the server what to do.
 fn is_order(name: &str) -> bool {
-    name.get(..5).is_some_and(|n| n.eq_ignore_ascii_case("nats-"))
+    name.get(..5)
+        .is_some_and(|n| n.eq_ignore_ascii_case("nats-"))
 }
 
 /// A message as it was delivered.
@@ -168,7 +169,10 @@ pub(super) fn read(
         id: ByteString::new(),
         id_stable: true,
         subscription: Arc::clone(&of.subscription),
-        topic: from.as_ref().map_or(&*received.subject, |f| &f.subject).into(),
+        topic: from
+            .as_ref()
+            .map_or(&*received.subject, |f| &f.subject)
+            .into(),
         origin: Origin {
             broker: Arc::clone(&of.broker),
             source: match &from {
@@ -379,10 +383,7 @@ fn repeat_id(out: &Outgoing) -> Option<String> {
 /// Whether a header of that name can be written under it: neither the server nor a reader takes it for something else.
 fn name_is_free(name: &str) -> bool {
     let ours = [HEADER, FIELD, parked::PARKED];
-    escape::name_fits(name)
-        && !is_order(name)
-        && !ALL.0.contains(&name)
-        && !ours.contains(&name)
+    escape::name_fits(name) && !is_order(name) && !ALL.0.contains(&name) && !ours.contains(&name)
 }
 
 /// Whether something can be published to a subject of that name.

@@ -107,7 +107,9 @@ impl Worker {
         let end = self.read(&mut lines, number).await;
         // What has come by now is in hand: it would come again only after the server's patience.
         for line in &mut lines {
-            while let Some(Some(message)) = futures_util::FutureExt::now_or_never(line.messages.next()) {
+            while let Some(Some(message)) =
+                futures_util::FutureExt::now_or_never(line.messages.next())
+            {
                 if self.came(line.own, &mut line.pull, message).await.is_err() {
                     break;
                 }
@@ -278,7 +280,8 @@ impl Worker {
             Arrival::Hand(deliveries) => {
                 held.deliveries = deliveries.saturating_sub(1);
                 let beside = Beside { now_ms, deliveries };
-                let message = wire::read(&held.received, sub.reading(own), beside, Default::default);
+                let message =
+                    wire::read(&held.received, sub.reading(own), beside, Default::default);
                 if let Some(token) = sub.took(held) {
                     sub.ready(Fetched {
                         token,
@@ -344,7 +347,12 @@ mod tests {
         assert_eq!(place(new), Some(here.clone()));
         let newer = "$JS.ACK.hub.abcd.ORDERS.billing.3.100.7.1790230470084404000.42.x.y";
         assert_eq!(place(newer), Some(here));
-        for other in ["", "_INBOX.a.b", "$JS.ACK.ORDERS.billing.3", "$JS.ACK.a.b.c.d.e.f.g"] {
+        for other in [
+            "",
+            "_INBOX.a.b",
+            "$JS.ACK.ORDERS.billing.3",
+            "$JS.ACK.a.b.c.d.e.f.g",
+        ] {
             assert_eq!(place(other), None, "{other}");
         }
     }

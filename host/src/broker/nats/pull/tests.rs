@@ -27,7 +27,10 @@ async fn a_request_that_ends_is_made_again() {
     let mut pull = Pull::new(now);
     assert_eq!(messages(pull.ask(10, now)), Some(10));
     pull.came(now);
-    assert_eq!(pull.said(408, "Request Timeout", Some(9), now), Verdict::GoOn);
+    assert_eq!(
+        pull.said(408, "Request Timeout", Some(9), now),
+        Verdict::GoOn
+    );
     assert!(pull.idle());
     assert_eq!(messages(pull.ask(10, now)), Some(10));
     // Of two requests one ends.
@@ -35,9 +38,15 @@ async fn a_request_that_ends_is_made_again() {
         pull.came(now);
     }
     assert_eq!(messages(pull.ask(10, now)), Some(6));
-    assert_eq!(pull.said(409, "Batch Completed", Some(4), now), Verdict::GoOn);
+    assert_eq!(
+        pull.said(409, "Batch Completed", Some(4), now),
+        Verdict::GoOn
+    );
     assert!(!pull.idle());
-    assert_eq!(pull.said(409, "Leadership Change", None, now), Verdict::GoOn);
+    assert_eq!(
+        pull.said(409, "Leadership Change", None, now),
+        Verdict::GoOn
+    );
     assert!(pull.idle());
 }
 
@@ -59,7 +68,11 @@ async fn a_large_message_is_asked_for_alone() {
 #[tokio::test(start_paused = true)]
 async fn what_waiting_cannot_change_is_said_in_the_servers_words() {
     let now = Instant::now();
-    for said in ["Consumer Deleted", "Consumer is push based", "Exceeded MaxRequestBatch of 5"] {
+    for said in [
+        "Consumer Deleted",
+        "Consumer is push based",
+        "Exceeded MaxRequestBatch of 5",
+    ] {
         let verdict = Pull::new(now).said(409, said, None, now);
         assert_eq!(verdict, Verdict::Rebuild(format!("409 {said}")));
     }

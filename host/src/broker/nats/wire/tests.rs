@@ -42,7 +42,9 @@ fn received(headers: &[(&str, &str)]) -> Received {
 }
 
 fn read_of(headers: &[(&str, &str)]) -> Message {
-    read(&received(headers), &reading(false), beside(), || "minted".into())
+    read(&received(headers), &reading(false), beside(), || {
+        "minted".into()
+    })
 }
 
 /// What a client makes of what it is sent, and another of what it receives: names and values as lines, white space off
@@ -306,7 +308,9 @@ fn what_cannot_be_published_is_the_messages_fault() {
         other => panic!("{subject}: {other:?}"),
     };
     assert!(refused(&delayed, "a").contains("delay"));
-    for subject in ["", "a b", "a..b", ".a", "a.", "a.*", ">", "a\nPUB b", "a\u{85}"] {
+    for subject in [
+        "", "a b", "a..b", ".a", "a.", "a.*", ">", "a\nPUB b", "a\u{85}",
+    ] {
         assert!(refused(&Outgoing::default(), subject).contains("subject"));
     }
 }

@@ -169,7 +169,10 @@ impl Nats {
             let message = format!("{} copies", stream.replicas);
             faults.add(&at("replicas"), message, "write 1, 3 or 5");
         }
-        if stream.max_age.is_some_and(|age| age < stream.duplicate_window) {
+        if stream
+            .max_age
+            .is_some_and(|age| age < stream.duplicate_window)
+        {
             let message = "repeats cannot be recognised for longer than messages are kept";
             let help = "write a `duplicate_window` that is not above `max_age`";
             faults.add(&at("duplicate_window"), message, help);

@@ -25,7 +25,13 @@ fn what_people_write_is_taken() {
 
 #[test]
 fn other_urls_are_not_taken_and_not_shown() {
-    for url in ["", "nats://", "ws://hunter2@one", "nats://one,", "amqp://a:hunter2@one"] {
+    for url in [
+        "",
+        "nats://",
+        "ws://hunter2@one",
+        "nats://one,",
+        "amqp://a:hunter2@one",
+    ] {
         let faults = Nats::new(url).faults();
         assert_eq!(faults.len(), 1, "{url}: {faults:?}");
         assert_eq!(faults[0].path, ["url"], "{url}");
@@ -36,7 +42,10 @@ fn other_urls_are_not_taken_and_not_shown() {
 #[test]
 fn one_way_to_log_in_and_whole() {
     assert_eq!(changed(|c| c.user = Some("ada".into())), ["user"]);
-    assert_eq!(changed(|c| c.password = Some(Secret::new("x"))), ["password"]);
+    assert_eq!(
+        changed(|c| c.password = Some(Secret::new("x"))),
+        ["password"]
+    );
     let both = changed(|c| {
         c.token = Some(Secret::new("x"));
         c.nkey = Some(Secret::new("x"));
@@ -49,9 +58,15 @@ fn one_way_to_log_in_and_whole() {
 
 #[test]
 fn bounds_are_held() {
-    assert_eq!(changed(|c| c.ack_wait = Duration::from_millis(999)), ["ack_wait"]);
+    assert_eq!(
+        changed(|c| c.ack_wait = Duration::from_millis(999)),
+        ["ack_wait"]
+    );
     assert_eq!(changed(|c| c.max_ack_pending = 0), ["max_ack_pending"]);
-    assert_eq!(changed(|c| c.connect_timeout = Duration::ZERO), ["connect_timeout"]);
+    assert_eq!(
+        changed(|c| c.connect_timeout = Duration::ZERO),
+        ["connect_timeout"]
+    );
 }
 
 #[test]

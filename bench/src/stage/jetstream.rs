@@ -1,0 +1,138 @@
+//! A NATS server of our own with JetStream on its disk. The stream `in` is filled once; each run reads it by a new
+//! durable consumer, and `out` is emptied before.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use async_nats::HeaderMap;
+use async_nats::jetstream::{self, consumer};
+use futures_util::StreamExt as _;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::time::timeout;
+use wharf_tests::nats_server::NatsServer;
+
+use super::Stage;
+use crate::hosts::Keys;
+use crate::payload::{HEADERS, Seen, payload, read};
+use crate::twin::Place;
+
+/// Messages that are confirmed together while filling.
+const CHUNK: u64 = 1000;
+/// For one output that is there.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct JetStreamStage {
+    server: NatsServer,
+    context: jetstream::Context,
+    folder: TempDir,
+    messages: u64,
+    run: u32,
+}
+
+impl JetStreamStage {
+    /// A server with so many messages in `in`.
+    pub(crate) async fn filled(messages: u64) -> anyhow::Result<Self> {
+        let server = NatsServer::start().await;
+        for stream in ["in", "out"] {
+            server.stream(stream, &[stream]).await;
+        }
+        let context = server.jetstream().await;
+        let mut headers = HeaderMap::new();
+        for (name, value) in HEADERS {
+            headers.append(name, value);
+        }
+        let mut at = 0;
+        while at < messages {
+            let end = messages.min(at + CHUNK);
+            let mut confirmations = Vec::with_capacity(CHUNK as usize);
+            for seq in at..end {
+                let payload = payload(seq, 0).into();
+                let sent = context.publish_with_headers("in", headers.clone(), payload);
+                confirmations.push(sent.await?);
+            }
+            for confirmation in confirmations {
+                confirmation.await?;
+            }
+            at = end;
+        }
+        Ok(Self {
+            server,
+            context,
+            folder: tempfile::tempdir()?,
+            messages,
+            run: 0,
+        })
+    }
+}
+
+impl Stage for JetStreamStage {
+    const KEYS: Keys = Keys {
+        source: "stream",
+        destination: "subject",
+    };
+
+    fn name(&self) -> &'static str {
+        "NATS JetStream"
+    }
+
+    async fn prepare(&mut self) -> anyhow::Result<()> {
+        let out = self.context.get_stream("out").await?;
+        out.purge().await?;
+        self.run += 1;
+        Ok(())
+    }
+
+    fn broker(&self) -> serde_json::Value {
+        json!({ "type": "nats", "url": self.server.url() })
+    }
+
+    fn group(&self) -> String {
+        format!("bench-{}", self.run)
+    }
+
+    fn place(&self) -> Place {
+        Place::JetStream {
+            url: self.server.url(),
+            consumer: self.group(),
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    async fn outputs(&mut self) -> anyhow::Result<u64> {
+        self.server.held("out").await.context("no stream")
+    }
+
+    fn server(&self) -> Option<u32> {
+        self.server.pid()
+    }
+
+    async fn check(&mut self) -> anyhow::Result<()> {
+        let outputs = self.outputs().await?;
+        let out = self.context.get_stream("out").await?;
+        let config = consumer::pull::Config {
+            ack_policy: consumer::AckPolicy::None,
+            ..consumer::pull::Config::default()
+        };
+        let reader = out.create_consumer(config).await?;
+        let mut found = reader.messages().await?;
+        let mut seen = Seen::new(self.messages);
+        for _ in 0..outputs {
+            let output = timeout(PATIENCE, found.next()).await?;
+            let output = output.context("an output is missing")?;
+            seen.note(read(&output.map_err(|e| anyhow::anyhow!("{e}"))?.payload)?.0)?;
+        }
+        ensure!(seen.complete()? == 0, "outputs are there more than once");
+        let depth = self.server.depth("in", &self.group()).await;
+        let depth = depth.context("no consumer")?;
+        ensure!(
+            depth.waiting + depth.pending == 0,
+            "messages are left: {depth:?}"
+        );
+        Ok(())
+    }
+}
