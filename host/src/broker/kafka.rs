@@ -35,6 +35,8 @@ mod confirm;
 mod context;
 mod control;
 mod declare;
+mod describe;
+mod ids;
 mod member;
 mod metadata;
 mod publisher;

@@ -123,6 +123,34 @@ async fn a_topic_that_is_deleted_and_made_again_is_read_from_its_new_beginning()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_made_again_at_once_and_larger_is_read_whole() {
+    let ground = Ground::new("swapped", 1).await;
+    let mut host = ground.host().await;
+    ground.fill(&host.broker, 0..10).await;
+    let ten = host.take(10).await;
+    host.accept(ten).await;
+    let deleted = ground
+        .admin()
+        .delete_topics(&[&*ground.topic], &AdminOptions::new())
+        .await;
+    deleted.expect("an answer")[0].as_ref().expect("deleted");
+    ground.make(&ground.topic, 1).await;
+    ground.fill(&ground.broker(), 100..400).await;
+    let mut ids = std::collections::BTreeSet::new();
+    while ids.len() < 300 {
+        let some = host.take(1).await;
+        let rest = host.take_within(Duration::from_millis(100)).await;
+        // What was read at the old offset may come again.
+        for some in [some, rest] {
+            ids.extend(host.try_accept(some).await.0.into_iter().map(|m| m.id));
+        }
+    }
+    assert!(ids.iter().all(|id| id.len() == 4), "only new ones: {ids:?}");
+    host.stop().await;
+    assert_eq!(ground.lag().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_handler_slower_than_kafkas_patience_is_not_interrupted() {
     let ground = Ground::new("slow", 1).await;
     let mut kafka = ground.kafka();

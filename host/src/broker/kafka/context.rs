@@ -133,6 +133,9 @@ impl ClientContext for Context {
             // It is not there until the first dead letter is sent back.
             return;
         }
+        if is_no_topic(&error) {
+            self.shared.control.lock().missing(reason);
+        }
         self.shared.trouble.told(&error, reason);
     }
 

@@ -287,7 +287,7 @@ impl<M: Clone> Control<M> {
                 window.map(|since| since + WINDOW_GRACE),
             ];
             let until = until.into_iter().flatten().min();
-            let out = self.stopping || slot.leaving;
+            let out = self.stopping || slot.leaving || slot.missing;
             if slot.paused {
                 if until.is_none() && !out && slot.may_resume(now) {
                     slot.resume(now);

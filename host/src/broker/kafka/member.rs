@@ -9,15 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::context::{Context, commit, is_no_topic, positions};
 use super::control::{Action, Control, Next, Place};
+use super::describe::Describing;
+use super::ids::{Ids, Which};
 use super::record;
 use super::statistics::Statistics;
 use super::trouble::{Kind, Trouble};
@@ -25,6 +27,10 @@ use super::wire::Record;
 
 /// How long the client is asked at a time. Actions, and what is due, wait for its end.
 const POLL: Duration = Duration::from_millis(20);
+/// How long the servers may take to say what a topic is, in milliseconds.
+const ANSWER: i32 = 5_000;
+/// How long the client may take to begin anew.
+const SEEK: Duration = Duration::from_secs(1);
 /// Messages taken in one go, so that actions are looked at in between.
 const BATCH: usize = 512;
 /// How often the last commit is tried: a group that is just being shared out anew refuses it.
@@ -102,7 +108,10 @@ pub(super) fn run(consumer: &BaseConsumer<Context>, shared: &Shared) {
 }
 
 fn work(consumer: &BaseConsumer<Context>, shared: &Shared) {
+    let describing = Describing::new(consumer.client().native_client());
+    let mut ids = Ids::default();
     while !shared.is_closing() {
+        compare(consumer, shared, &describing, &mut ids);
         let (actions, next, stopping) = {
             let mut control = shared.control.lock();
             let (actions, next) = control.turn(Instant::now());
@@ -131,6 +140,54 @@ fn work(consumer: &BaseConsumer<Context>, shared: &Shared) {
             }
         }
     }
+}
+
+/// Looks whether the topics that are read are the ones they were.
+fn compare(
+    consumer: &BaseConsumer<Context>,
+    shared: &Shared,
+    describing: &Describing<'_>,
+    ids: &mut Ids,
+) {
+    let found = describing.answer();
+    if found.is_some() {
+        ids.answered();
+    }
+    for (topic, id) in found.into_iter().flatten() {
+        let another = ids.which(&topic, id) == Which::Another;
+        let places = shared.control.lock().places_of(&topic);
+        let Some(first) = places.first() else {
+            continue;
+        };
+        if another {
+            tracing::warn!(
+                topic,
+                "kafka: the topic was deleted and made again, it is read from its beginning"
+            );
+            if let Err(error) = rewind(consumer, &places) {
+                tracing::debug!(%error, topic, "kafka: not yet");
+                shared.control.lock().missing(&topic);
+                continue;
+            }
+        }
+        ids.know(&first.topic, id);
+        shared.control.lock().found(&topic, another);
+    }
+    let (ours, missing) = shared.control.lock().topics();
+    if ids.is_due(&ours, missing, Instant::now()) {
+        let ours: Vec<&str> = ours.iter().map(|topic| &**topic).collect();
+        describing.ask(&ours, ANSWER);
+    }
+}
+
+/// Has the client begin these anew.
+fn rewind(consumer: &BaseConsumer<Context>, places: &[Place]) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::with_capacity(places.len());
+    for place in places {
+        list.add_partition_offset(&place.topic, place.partition, Offset::Beginning)?;
+    }
+    let sought = consumer.seek_partitions(list, SEEK)?;
+    sought.elements().iter().try_for_each(|one| one.error())
 }
 
 fn ring(shared: &Shared) {

@@ -99,6 +99,47 @@ impl<M: Clone> Control<M> {
             .collect()
     }
 
+    /// Topics named in what the client says are not there: nothing more is taken of them until they are found.
+    pub(in crate::broker::kafka) fn missing(&mut self, said: &str) {
+        for slot in self.slots.values_mut() {
+            slot.missing |= said.contains(&*slot.place.topic);
+        }
+    }
+
+    /// A topic is there. `another` of that name: what is known of the one before is worth nothing, and the client will bring
+    /// it from its beginning.
+    pub(in crate::broker::kafka) fn found(&mut self, topic: &str, another: bool) {
+        for epoch in self.epochs(&self.places_of(topic)) {
+            let Some(slot) = self.slots.get_mut(&epoch) else {
+                continue;
+            };
+            slot.missing = false;
+            if another {
+                let anew = slot.anew();
+                self.drop_slot(epoch);
+                self.insert(anew);
+            }
+        }
+    }
+
+    /// The topics of what is ours, and whether one of them is missing.
+    pub(in crate::broker::kafka) fn topics(&self) -> (Vec<Arc<str>>, bool) {
+        let mut topics: Vec<Arc<str>> = Vec::new();
+        for slot in self.slots.values() {
+            if !topics.contains(&slot.place.topic) {
+                topics.push(Arc::clone(&slot.place.topic));
+            }
+        }
+        (topics, self.slots.values().any(|slot| slot.missing))
+    }
+
+    /// What is ours of a topic.
+    pub(in crate::broker::kafka) fn places_of(&self, topic: &str) -> Vec<Place> {
+        let mut places = self.places();
+        places.retain(|place| *place.topic == *topic);
+        places
+    }
+
     /// What is ours.
     pub(in crate::broker::kafka) fn places(&self) -> Vec<Place> {
         self.slots.values().map(|s| s.place.clone()).collect()

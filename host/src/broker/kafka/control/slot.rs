@@ -55,6 +55,8 @@ pub(super) struct Slot<M> {
     settled: VecDeque<Run>,
     /// It will be taken away.
     pub(super) leaving: bool,
+    /// The client says that its topic is not there.
+    pub(super) missing: bool,
     pub(super) paused: bool,
     resumed_at: Option<Instant>,
     gate: Gate,
@@ -89,6 +91,7 @@ impl<M> Slot<M> {
             kept,
             settled: text.settled.into(),
             leaving: false,
+            missing: false,
             paused: true,
             resumed_at: None,
             gate: Gate::default(),

@@ -249,6 +249,38 @@ fn what_is_released_while_its_partition_leaves_is_left_to_the_next() {
 }
 
 #[test]
+fn a_topic_that_is_missing_waits_and_another_of_its_name_begins_anew() {
+    let now = Instant::now();
+    let mut control = assigned(100, 100, now);
+    receive(&mut control, 0..5);
+    let old = control.fetch(room(2));
+    control.missing("Subscribed topic not available: other");
+    assert_eq!(control.turn(now), (vec![], Next::Poll));
+    control.missing("Subscribed topic not available: orders: Unknown");
+    assert_eq!(control.topics(), (vec![TOPIC.into()], true));
+    let (actions, _) = control.turn(now);
+    assert_eq!(actions, [Action::Pause(vec![place(0)])]);
+    control.found(TOPIC, false);
+    let later = now + RESUME_EVERY;
+    let (actions, _) = control.turn(later);
+    assert_eq!(actions, [Action::Resume(vec![place(0)])]);
+    assert_eq!(messages(control.fetch(room(1))), [2], "it goes on");
+
+    control.found(TOPIC, true);
+    assert!(control.fetch(room(9)).is_empty(), "those are no more");
+    let gone = control.settle(old[0].token, Settlement::Accept, later);
+    assert_eq!(gone, Err(Gone));
+    receive(&mut control, 0..1);
+    let new = control.fetch(room(9));
+    control
+        .settle(new[0].token, Settlement::Accept, later)
+        .unwrap();
+    assert_eq!(messages(new), [0]);
+    let (actions, _) = control.turn(later);
+    assert_eq!(actions, [Action::Store(vec![at(1, "")])]);
+}
+
+#[test]
 fn what_waits_is_what_was_not_handed_out() {
     let t0 = Instant::now();
     let mut c = assigned(100, 100, t0);
