@@ -20,6 +20,9 @@ pub struct Edge {
     pub path: Vec<String>,
 }
 
+/// What stands in `broker` and is no adapter: all of them may use it.
+const SHARED: &[&str] = &["waiting"];
+
 impl Edge {
     /// The room that is used.
     pub fn uses(&self) -> &str {
@@ -30,7 +33,8 @@ impl Edge {
     pub fn other_adapter(&self) -> Option<&str> {
         let part = self.part.as_deref()?;
         let used = self.path.get(1)?;
-        (self.room == "broker" && used != part).then_some(used)
+        let shared = SHARED.contains(&used.as_str());
+        (self.room == "broker" && used != part && !shared).then_some(used)
     }
 }
 
