@@ -34,6 +34,8 @@ pub struct Destination {
     pub kind: PlaceKind,
     /// Its name there.
     pub address: Arc<str>,
+    /// The routing key, where the place is an exchange.
+    pub routing_key: Option<Arc<str>>,
     /// Trim the destination to about this many entries, where the broker can.
     pub max_len: Option<u64>,
     /// Which field carries the payload, on brokers whose records are fields (Redis streams).
@@ -54,6 +56,7 @@ impl Destination {
             broker: broker.into(),
             kind,
             address: address.into(),
+            routing_key: None,
             max_len: None,
             payload_field: None,
         }

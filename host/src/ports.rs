@@ -242,6 +242,10 @@ pub trait Broker: Send + Sync {
     /// Publishes to this broker.
     fn publisher(&self) -> Arc<dyn Publisher>;
 
+    /// Sees to it from now on that a place of dead letters is there. Default: whoever publishes first makes it, or somebody
+    /// has.
+    fn keep_dead_letters(&self, _place: &Destination) {}
+
     /// Whether it can be used just now.
     fn health(&self) -> Health;
 

@@ -11,15 +11,18 @@
 //!   on a port of its own nothing is left behind, and no service of the machine is met.
 //! - The scripts in `PATH` want to be root or `rabbitmq`; those they call do not.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use lapin::options::{ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::redis_server::free_port;
@@ -72,6 +75,18 @@ impl RabbitServer {
         server
     }
 
+    /// One server, running, of all tests of a process that do nothing to it as a whole. It is there while one of them is.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<RabbitServer>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(server) = shared.upgrade() {
+            return server;
+        }
+        let server = Arc::new(Self::start().await);
+        *shared = Arc::downgrade(&server);
+        server
+    }
+
     /// A place for a server that is not running yet. `options` are lines of `rabbitmq.conf`.
     pub fn absent(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -80,6 +95,11 @@ impl RabbitServer {
         };
         write("rabbitmq.conf", &format!("{}\n", options.join("\n")));
         write("plugins", "[].\n");
+        // Otherwise quorum queues say what they hold every five seconds.
+        write(
+            "advanced.config",
+            "[{rabbit, [{quorum_tick_interval, 100}]}].\n",
+        );
         let mapper_port = free_port();
         let mapper = Command::new("epmd")
             .args(["-port", &mapper_port.to_string(), "-address", "127.0.0.1"])
@@ -168,7 +188,7 @@ impl RabbitServer {
             .env("RABBITMQ_LOG_BASE", at("log"))
             .env("RABBITMQ_PID_FILE", at("pid"))
             .env("RABBITMQ_CONFIG_FILE", at("rabbitmq"))
-            .env("RABBITMQ_ADVANCED_CONFIG_FILE", at("advanced"))
+            .env("RABBITMQ_ADVANCED_CONFIG_FILE", at("advanced.config"))
             .env("RABBITMQ_CONF_ENV_FILE", at("none"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", at("plugins"))
             .env("RUNNING_UNDER_SYSTEMD", "true")
@@ -182,8 +202,17 @@ impl RabbitServer {
     /// before a kill would be started anew without a leader, and on a server that is alone nobody ever makes it one
     /// (`rabbit_quorum_queue:recover`); whoever consumes from it then waits for ever.
     pub async fn flush(&self) {
-        let words = ["eval", "[dets:sync(Table) || Table <- dets:all()]."];
-        self.ctl(&words).await;
+        self.ctl(&["eval", FLUSH]).await;
+    }
+
+    /// As [`flush`](Self::flush), while nothing else is done.
+    pub fn flush_now(&self) {
+        let mut command = self.program("rabbitmqctl");
+        command
+            .args(["--quiet", "eval", FLUSH])
+            .stdout(Stdio::null());
+        let status = command.status().expect("rabbitmqctl");
+        assert!(status.success(), "{status}");
     }
 
     /// Kills it (SIGKILL) and waits until it is gone.
@@ -288,8 +317,29 @@ impl RabbitServer {
         printed
     }
 
+    /// How many messages of a queue are ready, as a client is told; none where there is no such queue.
+    pub async fn ready(&self, connection: &Connection, queue: &str) -> u64 {
+        // A queue that is missing closes the channel.
+        let channel = connection.create_channel().await.expect("a channel");
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let asked = channel
+            .queue_declare(queue.into(), options, FieldTable::default())
+            .await;
+        let Ok(found) = asked else { return 0 };
+        channel.close(200, "".into()).await.expect("closed");
+        found.message_count().into()
+    }
+
     /// What a queue holds; `None` where there is none.
     pub async fn depth(&self, queue: &str) -> Option<Depth> {
+        self.depths().await.remove(queue)
+    }
+
+    /// What every queue holds.
+    pub async fn depths(&self) -> BTreeMap<String, Depth> {
         let columns = [
             "name",
             "messages_ready",
@@ -300,15 +350,16 @@ impl RabbitServer {
         let table = self.ctl(&words).await;
         let row = |line: &str| {
             let mut words = line.split('\t');
-            (words.next() == Some(queue)).then_some(())?;
+            let name = words.next()?.to_owned();
             let mut number = || words.next()?.trim().parse().ok();
-            Some(Depth {
+            let depth = Depth {
                 ready: number()?,
                 unacked: number()?,
                 consumers: number()?,
-            })
+            };
+            Some((name, depth))
         };
-        table.lines().find_map(row)
+        table.lines().filter_map(row).collect()
     }
 
     /// Waits until a queue holds what `wanted` takes: the server counts some things late.
@@ -329,6 +380,7 @@ impl RabbitServer {
     }
 }
 
+const FLUSH: &str = "[dets:sync(Table) || Table <- dets:all()].";
 const INSTALL: &str = "apt-get install rabbitmq-server";
 
 impl Drop for RabbitServer {

@@ -16,9 +16,6 @@
 //! - A message whose properties or header names are not UTF-8 breaks the client's connection whenever it is delivered.
 //!   It has to be taken out of the queue by other means; `health` says that the connection breaks.
 
-// The configuration and the host do not know it yet.
-#![allow(dead_code)]
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +26,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::rabbitmq::{QueueKind, RabbitMq};
+use crate::commit::Destination;
+use crate::config::rabbitmq::{Declare, QueueKind, RabbitMq};
 use crate::delivery::Inbox;
 use crate::place::PlaceKind;
 use crate::ports::{
@@ -39,9 +37,13 @@ use crate::ports::{
 
 mod confirm;
 mod connect;
+mod declare;
 mod health;
 mod ledger;
 mod link;
+mod look;
+mod outlet;
+mod prefetch;
 mod publisher;
 mod source;
 mod step;
@@ -50,24 +52,29 @@ mod wire;
 mod worker;
 
 pub use link::retry_queue;
+pub use look::Look;
 
 use connect::Endpoint;
 use health::Troubles;
-use link::Tries;
+use link::{Tries, dead_letters};
+use outlet::Outlet;
+use prefetch::Sizes;
 use publisher::RabbitPublisher;
 use source::{RabbitSettler, RabbitSource};
-use subscription::Subscription;
+use subscription::{AT_ONCE, Subscription};
 use worker::Worker;
 
 /// Least and most time between two tries to connect.
-const TRIES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const TRIES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// A named RabbitMQ server.
 pub struct RabbitBroker {
     name: Arc<str>,
     endpoint: Endpoint,
     quorum: bool,
+    declare: Declare,
     troubles: Arc<Troubles>,
+    outlet: Arc<Outlet>,
     publisher: Arc<RabbitPublisher>,
     subscriptions: Mutex<Vec<Arc<Subscription>>>,
     closing: CancellationToken,
@@ -77,30 +84,61 @@ pub struct RabbitBroker {
 impl RabbitBroker {
     /// Opens the broker. Connects in the background: an absent server is waited for. Must be called within a runtime.
     pub fn open(name: impl Into<Arc<str>>, config: &RabbitMq) -> Result<Self, BrokerError> {
+        if let Some(fault) = config.faults().first() {
+            let path = fault.path.join(".");
+            let reason = format!("rabbitmq: {path}: {}; {}", fault.message, fault.help);
+            return Err(BrokerError::Refused(reason));
+        }
         let endpoint = Endpoint::new(config)?;
         let troubles = Arc::new(Troubles::default());
         let part = troubles.part("rabbitmq: not connected yet");
-        let publisher = Arc::new(RabbitPublisher::new(endpoint.clone(), part));
+        let declared = declare::all(&config.declare);
+        let outlet = Arc::new(Outlet::new(endpoint.clone(), part, declared));
         let closing = CancellationToken::new();
         let tasks = TaskTracker::new();
         let tries = Tries::new(TRIES.0, TRIES.1);
-        tasks.spawn(Arc::clone(&publisher).keep(tries, closing.child_token()));
+        tasks.spawn(Arc::clone(&outlet).keep(tries, closing.child_token()));
         Ok(Self {
             name: name.into(),
             endpoint,
             quorum: config.queue_kind == QueueKind::Quorum,
+            declare: config.declare.clone(),
             troubles,
-            publisher,
+            publisher: Arc::new(RabbitPublisher::new(Arc::clone(&outlet))),
+            outlet,
             subscriptions: Mutex::default(),
             closing,
             tasks,
         })
     }
 
+    /// Opens the broker for a command: it publishes as soon as it is connected, and makes nothing that is declared.
+    ///
+    /// # Errors
+    /// When what is configured cannot be used.
+    pub fn open_client(name: impl Into<Arc<str>>, config: &RabbitMq) -> Result<Self, BrokerError> {
+        let config = RabbitMq {
+            declare: Declare::default(),
+            ..config.clone()
+        };
+        let mut broker = Self::open(name, &config)?;
+        let publisher = RabbitPublisher::new(Arc::clone(&broker.outlet));
+        broker.publisher = Arc::new(publisher.waiting(look::PATIENCE));
+        Ok(broker)
+    }
+
     fn start(&self, spec: &SubscriptionSpec, inbox: Arc<Inbox>) -> Result<Subscribed, BrokerError> {
-        let sub = Arc::new(Subscription::new(&self.name, spec, self.quorum)?);
+        self.check(spec)?;
+        let sub = Arc::new(Subscription::new(
+            &self.name,
+            spec,
+            self.quorum,
+            declare::for_queue(&self.declare, &spec.address),
+            Arc::clone(&self.outlet),
+        )?);
         self.subscriptions.lock().push(Arc::clone(&sub));
-        let (sender, read) = mpsc::channel(2 * usize::from(sub.prefetch));
+        // Twice the window for each of two consumers.
+        let (sender, read) = mpsc::channel(spec.prefetch.saturating_mul(4).max(AT_ONCE));
         let stopped = CancellationToken::new();
         let closing = self.closing.child_token();
         let worker = Worker {
@@ -108,6 +146,7 @@ impl RabbitBroker {
             endpoint: self.endpoint.clone(),
             part: self.troubles.part("rabbitmq: not connected yet"),
             tries: Tries::new(TRIES.0, TRIES.1),
+            sizes: Sizes::default(),
             read: sender,
             stopped: stopped.clone(),
             closing: closing.clone(),
@@ -128,6 +167,19 @@ impl RabbitBroker {
                 _worker: guard,
             }),
         })
+    }
+
+    /// An order promise needs a queue that says of itself that it has a single active consumer. The server does not tell
+    /// what a queue is; it only refuses to declare it otherwise.
+    fn check(&self, spec: &SubscriptionSpec) -> Result<(), BrokerError> {
+        let declared = self.declare.queues.get(&*spec.address);
+        if spec.ordered && !declared.is_some_and(|queue| queue.single_active_consumer) {
+            return Err(BrokerError::Refused(format!(
+                "rabbitmq: an order cannot be promised for queue `{}`: declare it with `single_active_consumer: true`",
+                spec.address
+            )));
+        }
+        Ok(())
     }
 
     fn find(&self, spec: &SubscriptionSpec) -> Option<Arc<Subscription>> {
@@ -174,6 +226,13 @@ impl Broker for RabbitBroker {
         Arc::clone(&self.publisher) as Arc<dyn Publisher>
     }
 
+    /// One that the configuration declares is made as it says.
+    fn keep_dead_letters(&self, place: &Destination) {
+        if let Some(queue) = dead_letters(&place.address, self.quorum) {
+            self.outlet.own(queue);
+        }
+    }
+
     fn health(&self) -> Health {
         self.troubles.health()
     }
@@ -184,13 +243,21 @@ impl Broker for RabbitBroker {
             let Some(sub) = self.find(spec) else {
                 return Err(unavailable("rabbitmq: not subscribed".to_owned()));
             };
-            let ready = async |queue| self.publisher.ready(queue).await.map_err(unavailable);
+            let ready = async |queue| self.outlet.ready(queue).await.map_err(unavailable);
             let mut lag = Lag {
-                waiting: ready(sub.queue.clone()).await? + ready(sub.retry.clone()).await?,
+                waiting: 0,
                 pending: sub.in_hand() as u64,
             };
-            for queue in sub.holding() {
-                lag.pending += ready(queue).await?;
+            for queue in [&sub.queue, &sub.retry] {
+                let found = ready(queue.clone()).await?;
+                lag.waiting += found
+                    .ok_or_else(|| unavailable(format!("rabbitmq: there is no queue `{queue}`")))?;
+            }
+            for (tier, queue) in sub.holding() {
+                match ready(queue).await? {
+                    Some(ready) => lag.pending += ready,
+                    None => sub.gone(tier),
+                }
             }
             Ok(lag)
         })

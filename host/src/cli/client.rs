@@ -6,11 +6,15 @@ use std::sync::Arc;
 
 use super::config::broker;
 use super::dlq::Letters;
+#[cfg(feature = "rabbitmq")]
+use super::dlq::RabbitLetters;
 use super::failure::{Failure, Result};
 use super::tail::Following;
 use crate::broker::embedded::Embedded;
 #[cfg(feature = "kafka")]
 use crate::broker::kafka::KafkaBroker;
+#[cfg(feature = "rabbitmq")]
+use crate::broker::rabbitmq::RabbitBroker;
 #[cfg(feature = "redis")]
 use crate::broker::redis::{Options, RedisBroker};
 use crate::config::{self, Config};
@@ -26,6 +30,9 @@ pub(super) enum Client {
     /// A Kafka cluster.
     #[cfg(feature = "kafka")]
     Kafka(Box<KafkaBroker>),
+    /// A RabbitMQ server.
+    #[cfg(feature = "rabbitmq")]
+    RabbitMq(Box<RabbitLetters>),
 }
 
 impl Client {
@@ -48,6 +55,10 @@ impl Client {
             config::Broker::Kafka(kafka) => KafkaBroker::open_client(name, kafka)
                 .map(|broker| Self::Kafka(Box::new(broker)))
                 .map_err(|error| at(error.into())),
+            #[cfg(feature = "rabbitmq")]
+            config::Broker::RabbitMq(rabbitmq) => RabbitBroker::open_client(name, rabbitmq)
+                .map(|broker| Self::RabbitMq(Box::new(RabbitLetters::new(broker))))
+                .map_err(|error| at(error.into())),
             #[allow(unreachable_patterns, reason = "only where a kind was not compiled in")]
             other => Err(at(Failure::new(format!(
                 "this build of wharf has no `{}`",
@@ -63,6 +74,8 @@ impl Client {
             Self::Redis(redis) => &**redis,
             #[cfg(feature = "kafka")]
             Self::Kafka(kafka) => &**kafka,
+            #[cfg(feature = "rabbitmq")]
+            Self::RabbitMq(rabbitmq) => &rabbitmq.broker,
         }
     }
 
@@ -74,6 +87,8 @@ impl Client {
             Self::Redis(redis) => &**redis,
             #[cfg(feature = "kafka")]
             Self::Kafka(kafka) => &**kafka,
+            #[cfg(feature = "rabbitmq")]
+            Self::RabbitMq(rabbitmq) => &**rabbitmq,
         }
     }
 
@@ -91,6 +106,8 @@ impl Client {
             }
             #[cfg(feature = "kafka")]
             Self::Kafka(kafka) => Box::new(super::tail::KafkaTail::new(kafka, topic)),
+            #[cfg(feature = "rabbitmq")]
+            Self::RabbitMq(_) => Box::new(super::tail::RabbitTail::new(topic)),
         }
     }
 
@@ -99,8 +116,29 @@ impl Client {
         self.broker().publisher()
     }
 
+    /// Makes a place of a subscription's own, where the first message would not.
+    #[cfg_attr(
+        not(feature = "rabbitmq"),
+        allow(
+            unused_variables,
+            clippy::unused_async,
+            reason = "the first message makes it"
+        )
+    )]
+    pub(super) async fn make(&self, place: &str) -> Result<()> {
+        match self {
+            #[cfg(feature = "rabbitmq")]
+            Self::RabbitMq(rabbitmq) => Ok(rabbitmq.broker.make(place).await?),
+            _ => Ok(()),
+        }
+    }
+
     /// Waits for what was begun, and closes.
     pub(super) async fn close(self) {
+        #[cfg(feature = "rabbitmq")]
+        if let Self::RabbitMq(rabbitmq) = &self {
+            return rabbitmq.close().await;
+        }
         self.broker().close().await;
     }
 }

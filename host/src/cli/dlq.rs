@@ -11,6 +11,8 @@ mod kafka;
 mod letters;
 mod list;
 mod purge;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
 mod redrive;
@@ -20,6 +22,8 @@ mod show;
 mod target;
 
 pub(super) use self::letters::Letters;
+#[cfg(feature = "rabbitmq")]
+pub(super) use self::rabbitmq::RabbitLetters;
 use super::failure::Result;
 
 /// The commands.

@@ -3,6 +3,8 @@
 mod embedded;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -12,6 +14,8 @@ use owo_colors::OwoColorize as _;
 pub(super) use self::embedded::EmbeddedTail;
 #[cfg(feature = "kafka")]
 pub(super) use self::kafka::{KafkaTail, record as kafka_record};
+#[cfg(feature = "rabbitmq")]
+pub(super) use self::rabbitmq::RabbitTail;
 #[cfg(feature = "redis")]
 pub(super) use self::redis::RedisTail;
 use super::client::Client;

@@ -30,6 +30,9 @@ pub enum Broker {
     /// Kafka.
     #[cfg(feature = "kafka")]
     Kafka(Box<kafka::Kafka>),
+    /// RabbitMQ.
+    #[cfg(feature = "rabbitmq")]
+    RabbitMq(Box<rabbitmq::RabbitMq>),
 }
 
 impl Broker {
@@ -42,6 +45,8 @@ impl Broker {
             Self::Redis(_) => "redis",
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => "kafka",
+            #[cfg(feature = "rabbitmq")]
+            Self::RabbitMq(_) => "rabbitmq",
         }
     }
 

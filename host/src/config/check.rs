@@ -79,6 +79,8 @@ impl<'a> Check<'a> {
             Broker::Redis(redis) => format!("redis {}", redis.url.expose()),
             #[cfg(feature = "kafka")]
             Broker::Kafka(kafka) => format!("kafka {}", kafka.bootstrap_servers),
+            #[cfg(feature = "rabbitmq")]
+            Broker::RabbitMq(rabbitmq) => format!("rabbitmq {}", rabbitmq.url.expose()),
         })
     }
 

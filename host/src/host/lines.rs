@@ -158,6 +158,8 @@ impl Opening<'_> {
             Some(config::Broker::Redis(redis)) => redis.prefetch as usize,
             #[cfg(feature = "kafka")]
             Some(config::Broker::Kafka(_)) => PREFETCH,
+            #[cfg(feature = "rabbitmq")]
+            Some(config::Broker::RabbitMq(_)) => PREFETCH,
             Some(config::Broker::Embedded(_)) | None => PREFETCH,
         }
     }
@@ -201,6 +203,7 @@ impl Opening<'_> {
                 .ok_or_else(|| format!("`{name}` names no place"))?;
             let (kind, address) = place;
             let destination = Destination {
+                routing_key: d.routing_key.as_deref().map(Arc::from),
                 max_len: d.max_len,
                 payload_field: d.payload.as_deref().map(Arc::from),
                 ..Destination::new(name.as_str(), d.broker.as_str(), kind, address)
@@ -215,6 +218,7 @@ impl Opening<'_> {
         let target = target.ok_or("no place for dead letters")?;
         let kind = self.own(&target.broker)?;
         let place = Destination::new("dead-letters", target.broker, kind, target.name);
+        self.broker(&place.broker)?.keep_dead_letters(&place);
         Ok(Arc::new(place))
     }
 

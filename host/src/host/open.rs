@@ -8,6 +8,8 @@ use tokio::sync::Semaphore;
 use crate::broker::embedded::Embedded;
 #[cfg(feature = "kafka")]
 use crate::broker::kafka::KafkaBroker;
+#[cfg(feature = "rabbitmq")]
+use crate::broker::rabbitmq::RabbitBroker;
 #[cfg(feature = "redis")]
 use crate::broker::redis::{Options, RedisBroker};
 use crate::config::{self, Config};
@@ -70,6 +72,11 @@ async fn broker_of(name: &str, broker: &config::Broker) -> Result<Arc<dyn Broker
         #[cfg(feature = "kafka")]
         config::Broker::Kafka(options) => {
             let opened = KafkaBroker::open(name, options).map_err(|e| refused(e.to_string()))?;
+            Ok(Arc::new(opened))
+        }
+        #[cfg(feature = "rabbitmq")]
+        config::Broker::RabbitMq(options) => {
+            let opened = RabbitBroker::open(name, options).map_err(|e| refused(e.to_string()))?;
             Ok(Arc::new(opened))
         }
     }

@@ -20,13 +20,23 @@ pub enum Error {
     Taken(#[from] TryInitError),
 }
 
+/// A level, without the clients that call errors what their adapters ask for: whether a queue is there, say. The adapters
+/// say what is wrong in their own words. Somebody who names such a client gets what they asked for.
+fn quiet(level: &str) -> String {
+    let loud = ["lapin"]
+        .into_iter()
+        .filter(|client| !level.contains(client));
+    let off = loud.map(|client| format!(",{client}=off"));
+    std::iter::once(level.to_owned()).chain(off).collect()
+}
+
 /// Sets the process's log up. `RUST_LOG` wins over the configured level.
 ///
 /// # Errors
 /// When the level cannot be parsed, or a log is already set up.
 pub fn init(log: &Log) -> Result<(), Error> {
     let level = std::env::var("RUST_LOG").unwrap_or_else(|_| log.level.clone());
-    let filter = EnvFilter::try_new(&level).map_err(|e| Error::Level(level, e))?;
+    let filter = EnvFilter::try_new(quiet(&level)).map_err(|e| Error::Level(level, e))?;
     let terminal = std::io::stderr().is_terminal();
     let pretty = match log.format {
         Some(LogFormat::Pretty) => true,
@@ -49,4 +59,15 @@ pub fn init(log: &Log) -> Result<(), Error> {
             .try_init()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quiet;
+
+    #[test]
+    fn clients_that_shout_are_heard_by_those_who_name_them() {
+        assert_eq!(quiet("info"), "info,lapin=off");
+        assert_eq!(quiet("warn,lapin=debug"), "warn,lapin=debug");
+    }
 }

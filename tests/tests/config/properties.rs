@@ -10,6 +10,10 @@ use wharf::config::kafka::{
     Cleanup, Compression, Kafka, Mechanism, Partitioner, Property, Security, SecurityProtocol,
     Topic,
 };
+use wharf::config::rabbitmq::{
+    Argument, Binding, DeadLetters, Declare, Exchange, ExchangeKind, Match, Queue, QueueKind,
+    RabbitMq,
+};
 use wharf::config::{
     self, Admin, Breaker, Broker, ByteSize, Config, DeadLetter, Defaults, Destination, Embedded,
     Grants, HeaderSelection, Host, Isolation, Limits, Log, LogFormat, MaxInFlight,
@@ -337,11 +341,12 @@ fn brokers() -> impl Strategy<Value = BTreeMap<String, Broker>> {
             name,
             ..Redis::new("redis://user:hunter2@127.0.0.1:6379/3")
         });
-    (embedded, redis, kafka()).prop_map(|(embedded, redis, kafka)| {
+    (embedded, redis, kafka(), rabbitmq()).prop_map(|(embedded, redis, kafka, rabbitmq)| {
         BTreeMap::from([
             ("local".to_owned(), Broker::Embedded(embedded)),
             ("cache".to_owned(), Broker::Redis(redis)),
             ("bus".to_owned(), Broker::Kafka(Box::new(kafka))),
+            ("queues".to_owned(), Broker::RabbitMq(Box::new(rabbitmq))),
         ])
     })
 }
@@ -403,6 +408,76 @@ fn kafka() -> impl Strategy<Value = Kafka> {
                 }
             },
         )
+}
+
+fn rabbitmq() -> impl Strategy<Value = RabbitMq> {
+    let argument = prop_oneof![
+        any::<bool>().prop_map(Argument::Flag),
+        any::<i64>().prop_map(Argument::Number),
+        text().prop_map(Argument::Text),
+    ];
+    let arguments = || prop::collection::btree_map("x-own-[a-z]{1,5}", argument.clone(), 0..3);
+    let exchange = (
+        prop::sample::select(vec![ExchangeKind::Direct, ExchangeKind::Fanout]),
+        prop::option::of("[a-z]{1,9}"),
+        arguments(),
+    )
+        .prop_map(|(kind, alternate, arguments)| Exchange {
+            kind,
+            alternate,
+            arguments,
+        });
+    let binding = ("elsewhere-[a-z]{1,5}", prop::option::of("[a-z.#*]{1,9}")).prop_map(
+        |(exchange, routing_key)| Binding {
+            exchange,
+            routing_key,
+            headers: BTreeMap::new(),
+            matching: Match::All,
+        },
+    );
+    let queue = (
+        prop::collection::vec(binding, 0..3),
+        any::<bool>(),
+        prop::option::of(1..1_000_000u64),
+        prop::option::of(1..=255u8),
+        prop::option::of(("[a-z]{0,5}", prop::option::of("[a-z]{1,5}"))),
+        prop::option::of(size()),
+        arguments(),
+    )
+        .prop_map(
+            |(bindings, single, ttl, max_priority, dead_letter, max_bytes, arguments)| Queue {
+                kind: match max_priority {
+                    Some(_) => QueueKind::Classic,
+                    None => QueueKind::Quorum,
+                },
+                bindings,
+                single_active_consumer: single,
+                message_ttl: ttl.map(Duration::from_millis),
+                max_priority,
+                dead_letter: dead_letter.map(|(exchange, routing_key)| DeadLetters {
+                    exchange,
+                    routing_key,
+                }),
+                delivery_limit: None,
+                max_length: None,
+                max_bytes,
+                arguments,
+            },
+        );
+    (
+        1..60_000u64,
+        duration(),
+        prop::option::of(text()),
+        prop::collection::btree_map("[a-z]{1,9}", exchange, 0..3),
+        prop::collection::btree_map("[a-z]{1,9}", queue, 0..3),
+    )
+        .prop_map(|(heartbeat, connect, name, exchanges, queues)| RabbitMq {
+            heartbeat: Duration::from_secs(heartbeat),
+            connect_timeout: connect + Duration::from_millis(1),
+            name,
+            declare: Declare { exchanges, queues },
+            ..RabbitMq::new("amqp://user:hunter2@127.0.0.1:5672/orders")
+        })
 }
 
 fn process() -> impl Strategy<Value = (Telemetry, Admin, Host, Log)> {
@@ -488,6 +563,7 @@ fn written(config: &Config) -> Value {
     for (name, broker) in &config.brokers {
         match broker {
             Broker::Redis(redis) => json["brokers"][name]["url"] = doubled(&redis.url),
+            Broker::RabbitMq(rabbitmq) => json["brokers"][name]["url"] = doubled(&rabbitmq.url),
             Broker::Kafka(kafka) => {
                 if let Some(password) = &kafka.security.password {
                     json["brokers"][name]["security"]["password"] = doubled(password);

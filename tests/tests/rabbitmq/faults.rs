@@ -1,8 +1,10 @@
 //! Servers that go and come, queues that go, messages that break the rules.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lapin::options::QueueDeleteOptions;
+use tokio::time::Instant;
 use wharf::commit::Settlement;
 use wharf::ports::{Broker, Health, SettleError};
 use wharf_tests::rabbit_server::RabbitServer;
@@ -38,6 +40,16 @@ async fn a_restart_loses_nothing_and_settles_nothing_twice() {
         .await;
     }
     server.run().await;
+    let back = Instant::now();
+    for (_, host, _, _) in &hosts {
+        host.ready().await;
+    }
+    println!("ready {:?} after the server was", back.elapsed());
+    assert!(
+        back.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        back.elapsed()
+    );
     for (kind, mut host, old, done) in hosts {
         let mut seen: BTreeMap<String, u32> = done.into_iter().map(|p| (p, 1)).collect();
         let mut old = Some(old);
@@ -106,14 +118,30 @@ async fn an_absent_server_is_waited_for() {
     nothing_left(&server, "orders").await;
 }
 
+/// Who we are, where we go and what we read: the server says which of them is wrong.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_credentials_are_told_in_the_servers_words() {
+async fn what_is_wrong_is_told_in_the_servers_words() {
     let server = RabbitServer::start().await;
-    let url = server.url().replace("guest:guest", "guest:hunter2");
-    let host = host(&url, "orders", KINDS[0]).await;
-    until("it is said", || match host.broker.health() {
-        Health::Waiting(reason) => reason.contains("ACCESS_REFUSED") && !reason.contains("hunter2"),
-        Health::Ready => false,
-    })
-    .await;
+    server.declare("in", "classic", &[]).await;
+    let url = server.url();
+    for (url, queue, said) in [
+        (
+            url.replace("guest:guest", "guest:hunter2"),
+            "in",
+            "ACCESS_REFUSED",
+        ),
+        (
+            url.replace("/%2f", "/elsewhere"),
+            "in",
+            "vhost elsewhere not found",
+        ),
+        (url, "orders", "NOT_FOUND - no queue 'orders'"),
+    ] {
+        let host = host(&url, queue, KINDS[0]).await;
+        let told = || match host.broker.health() {
+            Health::Waiting(reason) => reason.contains(said) && !reason.contains("hunter2"),
+            Health::Ready => false,
+        };
+        until(said, told).await;
+    }
 }

@@ -1,8 +1,13 @@
 //! RabbitMQ, on servers these tests start themselves.
 
+mod declaring;
 mod faults;
+mod network;
+mod ordering;
 mod outputs;
 mod reading;
 mod server;
 mod settling;
 mod support;
+mod tls;
+mod whole;

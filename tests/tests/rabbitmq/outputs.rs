@@ -92,34 +92,65 @@ async fn each_output_is_told_its_own_fate() {
     assert_eq!(server.until("out", |d| d.ready == 63).await.ready, 63);
 }
 
+/// A message that is too large for the server, or whose headers are too large for a frame, is at fault, and nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_is_told_and_takes_nothing_with_it() {
+    let mut server = RabbitServer::absent(&["max_message_size = 4096"]);
+    server.run().await;
+    server.declare("in", "classic", &[]).await;
+    server.declare("out", "quorum", &[]).await;
+    let host = host(&server.url(), "in", QueueKind::Classic).await;
+    host.ready().await;
+    let mut large = output("out", "large");
+    large.message.payload = vec![b'x'; 4097].into();
+    let mut wide = output("out", "wide");
+    wide.message.headers = vec![wharf::message::Header::text("h", "v".repeat(200_000))];
+    let alone = [large, wide];
+    assert_eq!(faults(&send(&host, &alone).await), "mm");
+    // With others in one batch those may have to be sent again; it is refused at last, and they are not.
+    let mut batch = vec![output("out", "1"), alone[0].clone(), output("out", "2")];
+    let mut refused = 0;
+    while !batch.is_empty() {
+        let results = send(&host, &batch).await;
+        refused += faults(&results).matches('m').count();
+        let again = batch.into_iter().zip(results);
+        let again = again.filter(|(_, r)| matches!(r, Err(PublishError::Destination(_))));
+        batch = again.map(|(one, _)| one).collect();
+    }
+    assert_eq!(refused, 1);
+    assert!(server.until("out", |d| d.ready >= 2).await.ready >= 2);
+    host.ready().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_no_messages_is_seen_and_waited_for() {
     let server = RabbitServer::start().await;
     server.declare("in", "classic", &[]).await;
-    let host = host(&server.url(), "in", QueueKind::Classic).await;
+    let mut host = host(&server.url(), "in", QueueKind::Classic).await;
     host.ready().await;
     let batch = [output("in", "1")];
     assert_eq!(faults(&send(&host, &batch).await), "-");
+    let in_hand = host.take(1).await;
     server
         .ctl(&["set_vm_memory_high_watermark", "0.0000001"])
         .await;
-    let publishing = async {
-        // The server says so to whoever publishes.
-        let first = send(&host, &batch).await;
-        (first, send(&host, &batch).await)
-    };
-    let seen = async {
-        until("the alarm is seen", || {
-            matches!(host.broker.health(), Health::Waiting(_))
-        })
-        .await;
-        let health = host.broker.health();
-        server.ctl(&["set_vm_memory_high_watermark", "0.9"]).await;
-        health
-    };
-    let ((first, _), health) = tokio::join!(publishing, seen);
-    let said = format!("{health:?}");
+    // The server says so to whoever publishes.
+    let publishing = tokio::spawn({
+        let (publisher, batch) = (host.broker.publisher(), batch.clone());
+        async move { publisher.publish(&[&batch[0]]).await }
+    });
+    until("the alarm is seen", || {
+        matches!(host.broker.health(), Health::Waiting(_))
+    })
+    .await;
+    let said = format!("{:?}", host.broker.health());
     assert!(said.contains("takes no messages"), "{said}");
+    // What needs no publication goes on.
+    host.accept(in_hand).await;
+    server.until("in", |d| d.unacked == 0).await;
+    assert!(matches!(host.broker.health(), Health::Waiting(_)));
+    server.ctl(&["set_vm_memory_high_watermark", "0.9"]).await;
+    let first = publishing.await.expect("published");
     assert!(!faults(&first).contains('m'), "{first:?}");
     host.ready().await;
     let deadline = tokio::time::Instant::now() + PATIENCE;

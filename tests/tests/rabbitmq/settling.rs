@@ -127,3 +127,87 @@ async fn a_host_that_dies_is_counted() {
         nothing_left(&server, queue).await;
     }
 }
+
+/// What waits is counted over a lost connection, and by another host once something has come out of where it waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_counted_by_whoever_knows_where() {
+    let server = RabbitServer::start().await;
+    let proxy = wharf_tests::proxy::Proxy::start(server.port()).await;
+    let queue = "classic";
+    server.declare(queue, queue, &[]).await;
+    let (_connection, channel) = server.client().await;
+    publish(&channel, queue, "soon", persistent()).await;
+    publish(&channel, queue, "late", persistent()).await;
+    let url = RabbitServer::url_by(proxy.port());
+    let mut host = self::host(&url, queue, KINDS[0]).await;
+    let mut taken = host.take(2).await;
+    let waits = |ms| release(Some(Duration::from_millis(ms)), 1);
+    for result in host.settle(taken.split_off(1), waits(600_000)).await {
+        result.expect("released");
+    }
+    for result in host.settle(taken, waits(1500)).await {
+        result.expect("released");
+    }
+    proxy.cut();
+    until("the cut is seen", || {
+        host.broker.health() != wharf::ports::Health::Ready
+    })
+    .await;
+    host.ready().await;
+    let lag = async |host: &Host| {
+        let lag = host.broker.lag(&spec(queue)).await.expect("asked");
+        lag.waiting + lag.pending
+    };
+    assert_eq!(lag(&host).await, 2);
+    // It knows of one of the two places now.
+    let mut other = self::host(&server.url(), queue, KINDS[0]).await;
+    other.ready().await;
+    host.stop().await;
+    let back = other.take(1).await;
+    assert_eq!(payloads(&back), ["soon"]);
+    for result in other.settle(back, waits(1500)).await {
+        result.expect("released");
+    }
+    assert_eq!(lag(&other).await, 1);
+    let back = other.take(1).await;
+    other.accept(back).await;
+}
+
+/// Many large messages are not all asked for at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_is_read_ahead_than_the_window_has_bytes_for() {
+    const LARGE: usize = 256 << 10;
+    let server = RabbitServer::start().await;
+    for kind in KINDS {
+        let queue = kind.as_str();
+        server.declare(queue, queue, &[]).await;
+        let (_connection, channel) = server.client().await;
+        let large = "x".repeat(LARGE);
+        for _ in 0..100 {
+            publish(&channel, queue, &large, persistent()).await;
+        }
+        let mut host = host(&server.url(), queue, kind).await;
+        // Room for four of them; the server may keep as many ready again.
+        let room = wharf::ports::Room {
+            messages: 100,
+            bytes: 4 * LARGE,
+        };
+        let mut done = 0;
+        while done < 60 {
+            let taken = host.source.fetch(room).await.expect("fetched");
+            done += taken.len();
+            host.accept(taken).await;
+        }
+        let left = 100 - done as u64;
+        server
+            .until(queue, |d| d.unacked <= 16 && d.ready + d.unacked == left)
+            .await;
+        while done < 100 {
+            let taken = host.source.fetch(room).await.expect("fetched");
+            done += taken.len();
+            host.accept(taken).await;
+        }
+        host.stop().await;
+        nothing_left(&server, queue).await;
+    }
+}

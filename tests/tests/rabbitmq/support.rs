@@ -230,8 +230,15 @@ pub fn payloads(deliveries: &[Delivery]) -> Vec<String> {
 
 /// An output to an address of the adapter: `queue`, or `exchange/routing key`.
 pub fn output(address: &str, id: &str) -> Publication {
+    let (kind, address, routing_key) = match address.split_once('/') {
+        Some((exchange, key)) => (PlaceKind::Exchange, exchange, Some(key.into())),
+        None => (PlaceKind::Queue, address, None),
+    };
     Publication {
-        destination: Arc::new(Destination::new("out", "bus", PlaceKind::Queue, address)),
+        destination: Arc::new(Destination {
+            routing_key,
+            ..Destination::new("out", "bus", kind, address)
+        }),
         message: Outgoing {
             destination: "out".into(),
             id: Some(id.to_owned().into()),

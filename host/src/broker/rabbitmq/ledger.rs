@@ -130,20 +130,6 @@ impl Ledger {
         acks
     }
 
-    /// These go back to the server: their tags, highest first, so that one put in front of the queue after another stands
-    /// before it. As [`acknowledge`](Self::acknowledge) for an epoch that is over.
-    pub(super) fn give_back(&mut self, epoch: Epoch, tokens: &[Token]) -> Vec<u64> {
-        if epoch != self.epoch {
-            return Vec::new();
-        }
-        let mut tags: Vec<u64> = tokens.iter().filter_map(|t| self.take(*t)).collect();
-        tags.sort_unstable();
-        self.done.extend(&tags);
-        self.advance();
-        tags.reverse();
-        tags
-    }
-
     fn take(&mut self, token: Token) -> Option<u64> {
         self.held.remove(&token).map(|held| held.received.tag)
     }

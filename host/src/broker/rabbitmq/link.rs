@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
+use super::declare::Declaration;
 use super::step::Tier;
 use super::wire::short;
 
@@ -42,6 +43,8 @@ pub(super) struct Tries {
     least: Duration,
     most: Duration,
     failed: u32,
+    /// In a row that wait for somebody to change something.
+    seldom: u32,
 }
 
 impl Tries {
@@ -50,22 +53,29 @@ impl Tries {
             least,
             most,
             failed: 0,
+            seldom: 0,
         }
     }
 
     /// It works. To be called once something came by the connection: one that is lost as soon as it is made has not worked.
     pub(super) fn worked(&mut self) {
         self.failed = 0;
+        self.seldom = 0;
     }
 
-    /// It failed; `dice` is from 0 to 1.
+    /// It failed; `dice` is from 0 to 1. What somebody has to change is asked for after `most` at first, and after up to
+    /// eight times as long: the server logs each time as an error.
     pub(super) fn failed(&mut self, pace: Pace, dice: f64) -> Duration {
         let full = match pace {
-            Pace::Seldom => self.most,
+            Pace::Seldom => self.most.saturating_mul(1 << self.seldom.min(3)),
             Pace::Soon => {
                 let factor = 1_u32 << self.failed.min(16);
                 self.least.saturating_mul(factor).min(self.most)
             }
+        };
+        self.seldom = match pace {
+            Pace::Seldom => self.seldom.saturating_add(1),
+            Pace::Soon => 0,
         };
         self.failed = self.failed.saturating_add(1);
         full.mul_f64(1.0 - dice.clamp(0.0, 1.0) / 2.0)
@@ -78,15 +88,8 @@ pub(super) struct Own {
     /// `retry.{subscription}.{plugin}`, which is read beside the source.
     pub(super) retry: Arc<str>,
     quorum: bool,
-    /// Holding queues that were declared on this connection.
-    declared: BTreeSet<Tier>,
-}
-
-/// A queue to be declared, durable.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Declaration {
-    pub(super) name: ShortString,
-    pub(super) arguments: FieldTable,
+    /// Holding queues that are known to be there: this host has put something into them, or has got something from them.
+    used: BTreeSet<Tier>,
 }
 
 /// The name of a subscription's own queue. How the names of its holding queues begin, too.
@@ -102,26 +105,22 @@ impl Own {
         Some(Self {
             retry: retry.into(),
             quorum,
-            declared: BTreeSet::new(),
+            used: BTreeSet::new(),
         })
-    }
-
-    /// A new connection: holding queues are declared again before they are used, since they may have been deleted.
-    pub(super) fn begin(&mut self) {
-        self.declared.clear();
     }
 
     /// The queue that is read beside the source.
     pub(super) fn source(&self) -> Declaration {
         Declaration {
             name: self.named(&self.retry),
-            arguments: self.kind(),
+            arguments: kind(self.quorum),
         }
     }
 
-    /// The holding queue of a tier.
+    /// The holding queue of a tier. It is a quorum queue whatever the others are: a classic queue forgets what it
+    /// dead-letters before the other queue has it, and a server that dies in between has lost it.
     pub(super) fn holding(&self, tier: Tier) -> Declaration {
-        let mut arguments = self.kind();
+        let mut arguments = kind(true);
         let text = |text: &str| AMQPValue::LongString(text.into());
         let mut put = |name: &str, value| {
             arguments.insert(name.into(), value);
@@ -129,53 +128,55 @@ impl Own {
         put("x-message-ttl", AMQPValue::LongLongInt(tier.0.into()));
         put("x-dead-letter-exchange", text(""));
         put("x-dead-letter-routing-key", text(&self.retry));
-        if self.quorum {
-            // Confirmed by the other queue before it is gone from this one; the server allows it only where a full queue
-            // refuses.
-            put("x-dead-letter-strategy", text("at-least-once"));
-            put("x-overflow", text("reject-publish"));
-        }
+        // Confirmed by the other queue before it is gone from this one; the server allows it only where a full queue
+        // refuses.
+        put("x-dead-letter-strategy", text("at-least-once"));
+        put("x-overflow", text("reject-publish"));
         Declaration {
             name: self.named(&format!("{}.{}", self.retry, tier.0)),
             arguments,
         }
     }
 
-    /// The holding queue that has to be declared before something is put into it; `None` where it was.
-    pub(super) fn missing(&self, tier: Tier) -> Option<Declaration> {
-        (!self.declared.contains(&tier)).then(|| self.holding(tier))
+    /// A holding queue is there.
+    pub(super) fn used(&mut self, tier: Tier) {
+        self.used.insert(tier);
     }
 
-    /// It is there.
-    pub(super) fn declared(&mut self, tier: Tier) {
-        self.declared.insert(tier);
-    }
-
-    /// Those declared on this connection.
+    /// Those that are known to be there.
     pub(super) fn tiers(&self) -> impl Iterator<Item = Tier> {
-        self.declared.iter().copied()
+        self.used.iter().copied()
     }
 
-    /// Something put into it came back unroutable: it is there no longer.
+    /// It is there no longer.
     pub(super) fn gone(&mut self, tier: Tier) {
-        self.declared.remove(&tier);
+        self.used.remove(&tier);
     }
 
     fn named(&self, name: &str) -> ShortString {
         // `new` saw to the length.
         short(name).unwrap_or_default()
     }
+}
 
-    fn kind(&self) -> FieldTable {
-        let mut arguments = FieldTable::default();
-        let kind = if self.quorum { "quorum" } else { "classic" };
-        arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
-        if self.quorum {
-            // From 4.0 on 20 unless told otherwise, and then the message is dropped. The host counts by itself.
-            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(LIMIT));
-        }
-        arguments
+/// The arguments that every queue of the host's own has.
+fn kind(quorum: bool) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    let kind = if quorum { "quorum" } else { "classic" };
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+    if quorum {
+        // From 4.0 on 20 unless told otherwise, and then the message is dropped. The host counts by itself.
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(LIMIT));
     }
+    arguments
+}
+
+/// A queue of dead letters, where the configuration does not declare it. `None` where the name is too long.
+pub(super) fn dead_letters(name: &str, quorum: bool) -> Option<Declaration> {
+    Some(Declaration {
+        name: short(name)?,
+        arguments: kind(quorum),
+    })
 }
 
 /// Above `max_deliveries` of any plugin that means to count.

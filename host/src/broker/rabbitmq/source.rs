@@ -43,8 +43,7 @@ impl RabbitSource {
             let Some(Fetched { token, message }) = self.ready.pop_front() else {
                 break;
             };
-            // It came by a connection that is lost since: it comes again.
-            if self.sub.held(token).is_some() {
+            if self.sub.hand_over(token) {
                 bytes = bytes.saturating_add(size);
                 taken.push(Delivery::new(token, message, &self.inbox));
             }
@@ -53,6 +52,7 @@ impl RabbitSource {
     }
 
     async fn next(&mut self, room: Room) -> Result<Vec<Delivery>, BrokerError> {
+        self.sub.offer(room.bytes);
         loop {
             let taken = self.take(room);
             if !taken.is_empty() {
@@ -68,9 +68,13 @@ impl RabbitSource {
         }
     }
 
-    /// What was read and never handed over goes back as it was, without counting as a delivery.
+    /// What was read and never handed over goes back as it was, without counting as a delivery. Under an order promise it
+    /// stays where it is until the connection ends ([`subscription`](super::subscription)).
     async fn leave(&mut self) {
         self.sub.stopping.cancel();
+        if self.sub.ordered {
+            return;
+        }
         // The worker may be waiting for room to hand over what it has.
         loop {
             tokio::select! {
@@ -83,10 +87,6 @@ impl RabbitSource {
         }
         let Some(live) = self.sub.live() else { return };
         let tokens: Vec<Token> = self.ready.drain(..).map(|f| f.token).collect();
-        if self.sub.ordered {
-            drop(self.sub.give_back(&live, &tokens).await);
-            return;
-        }
         let mut batch = Vec::new();
         for token in tokens {
             if let Some(held) = self.sub.held(token) {
@@ -155,7 +155,7 @@ impl RabbitSettler {
         let Some(live) = self.sub.live() else {
             return results;
         };
-        let (mut accepted, mut returned) = (Vec::new(), Vec::new());
+        let mut accepted = Vec::new();
         let (mut parking, mut parked) = (Vec::new(), Vec::new());
         for (index, settle) in batch.iter().enumerate() {
             let token = settle.token;
@@ -164,7 +164,10 @@ impl RabbitSettler {
             };
             match step(settle.settlement, self.sub.ordered) {
                 Step::Acknowledge => accepted.push((index, token)),
-                Step::Return => returned.push((index, token)),
+                Step::Return => {
+                    self.sub.rewind();
+                    results[index] = Ok(());
+                }
                 Step::Park {
                     tier,
                     attempts,
@@ -176,13 +179,9 @@ impl RabbitSettler {
                 }
             }
         }
-        let tokens = |of: &[(usize, Token)]| of.iter().map(|(_, t)| *t).collect::<Vec<_>>();
-        let sent = self.sub.acknowledge(&live, &tokens(&accepted)).await;
+        let tokens: Vec<Token> = accepted.iter().map(|(_, token)| *token).collect();
+        let sent = self.sub.acknowledge(&live, &tokens).await;
         for (index, _) in &accepted {
-            results[*index] = sent.as_ref().copied().map_err(|why| lost(why));
-        }
-        let sent = self.sub.give_back(&live, &tokens(&returned)).await;
-        for (index, _) in &returned {
             results[*index] = sent.as_ref().copied().map_err(|why| lost(why));
         }
         if !parking.is_empty() {
@@ -192,9 +191,9 @@ impl RabbitSettler {
             }
         }
         // The server answers in order: once it has answered this, it has dealt with what went before. While messages come
-        // in, the next batch does as well.
+        // in, the next batch does as well. It changes nothing for consumers there are.
         if self.sub.stopping.is_cancelled()
-            && let Err(error) = qos(&live.channel, self.sub.prefetch).await
+            && let Err(error) = qos(&live.channel, 1).await
         {
             for result in results.iter_mut().filter(|result| result.is_ok()) {
                 *result = Err(lost(&words(&error)));
@@ -209,16 +208,29 @@ impl Settler for RabbitSettler {
         false
     }
 
+    /// Nothing is one step with a settlement here, so these have no publications.
     fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
-        // Nothing is atomic with a settlement here, so this is never asked.
-        let never = SettleError::Unavailable("rabbitmq: not one step with its outputs".to_owned());
-        Box::pin(async move { vec![Committed::NotSettled(never); batch.len()] })
+        Box::pin(async move {
+            let settles: Vec<Settle> = batch.iter().map(|commit| Settle::from(*commit)).collect();
+            let results = self.settle(&settles).await;
+            let results = results.into_iter().map(|result| match result {
+                Ok(()) => Committed::Done,
+                Err(error) => Committed::NotSettled(error),
+            });
+            results.collect()
+        })
     }
 
     fn settle<'a>(
         &'a mut self,
         batch: &'a [Settle],
     ) -> BoxFuture<'a, Vec<Result<(), SettleError>>> {
-        Box::pin(self.carry_out(batch))
+        Box::pin(async move {
+            let results = self.carry_out(batch).await;
+            let ended = batch.iter().zip(&results);
+            let ended = ended.filter(|(_, r)| !matches!(r, Err(SettleError::Unavailable(_))));
+            self.sub.ended(ended.map(|(settle, _)| settle.token));
+            results
+        })
     }
 }

@@ -6,10 +6,10 @@
 //! `retry.{subscription}.{plugin}.{ms}` holds back what is put into it for so long and then dead-letters into the former.
 //! Neither is ever the source itself: there other applications would see the message again.
 //!
-//! Returning a message to its queue (`basic.nack` with `requeue`) would be simpler and is done only where an order is
-//! promised, since it keeps the message's place. It has two faults: attempts have no place there, and the server takes it
-//! for a failed delivery: a quorum queue counts it towards its limit (20 by default from 4.0, then the message is
-//! dropped), a classic queue marks it as redelivered like one whose host died.
+//! Returning a message to its queue would be simpler and is done only where an order is promised, since it keeps the
+//! message's place ([`subscription`](super::subscription)). It has two faults: attempts have no place there, and the
+//! server takes it for a failed delivery: a quorum queue counts it towards its limit (20 by default from 4.0, then the
+//! message is dropped), a classic queue marks it as redelivered like one whose host died.
 //!
 //! That mark is all a classic queue keeps. To count crashes nonetheless, a message that bears it is moved to the
 //! subscription's own queue before it runs, with one more delivery noted beside it; each crash moves it once more. Where
@@ -31,7 +31,7 @@ pub(super) enum Step {
         attempts: u32,
         first_failed_ms: Option<u64>,
     },
-    /// Given back to the queue it came from, at its place.
+    /// Left unacknowledged, and given back by the end of the connection, with all behind it.
     Return,
 }
 
@@ -103,17 +103,6 @@ pub(super) fn arrival(
         None if redelivered && !ordered => Arrival::Move(parked.saturating_add(1)),
         None => Arrival::Hand(parked.saturating_add(1)),
     }
-}
-
-/// How many messages the server may have delivered and not settled, per consumer: twice the window, so that the next ones
-/// are here when the window has room. Where messages are large, as many as fill the window's bytes twice, since the
-/// server knows no bound in bytes; at least one. `average` is what messages were accounted with so far.
-pub(super) fn prefetch(window: usize, bytes: usize, average: Option<usize>) -> u16 {
-    let twice = window.saturating_mul(2);
-    let fit = average.map_or(usize::MAX, |average| {
-        bytes.saturating_mul(2) / average.max(1)
-    });
-    u16::try_from(twice.min(fit).max(1)).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]

@@ -1,28 +1,34 @@
 //! One subscription as its parts see it: the worker that reads ([`worker`](super::worker)), the source that hands over,
 //! the settler. What they share is under one lock, never held across an await.
+//!
+//! Under an order promise a released message has to come back before anything behind it. Given back alone it would come
+//! after what was read meanwhile. So nothing more is handed over, and once all that was has ended, the connection is
+//! taken down: the server has everything again, in its order, before somebody reads on (*rewinding*). It is the same at a
+//! stop: consumers are not cancelled before all in hand has ended, because the next host would begin with what is behind.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
-use lapin::options::{BasicAckOptions, BasicNackOptions, QueueDeclareOptions};
+use lapin::options::BasicAckOptions;
 use lapin::types::ShortString;
 use lapin::{Channel, Connection};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::confirm::{self, Outcome, Publish};
+use super::confirm::{Outcome, Publish};
 use super::connect::words;
+use super::declare::{Declaration, Piece};
 use super::ledger::{Epoch, Held, Ledger};
-use super::link::{Declaration, Own};
+use super::link::Own;
+use super::outlet::Outlet;
 use super::step::Tier;
 use super::wire::parked::Parked;
-use super::wire::{Reading, short};
+use super::wire::{self, Reading, short};
 use crate::delivery::Token;
 use crate::ports::{BrokerError, SubscriptionSpec};
 
-/// How long the server may take to confirm what is parked.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How much is parked in one batch.
 pub(super) const AT_ONCE: usize = 256;
 
@@ -30,18 +36,22 @@ pub(super) const AT_ONCE: usize = 256;
 pub(super) struct Live {
     pub(super) connection: Connection,
     pub(super) epoch: Epoch,
-    /// Consumers and acknowledgements.
+    /// Consumers and acknowledgements. Nothing is published by it: an error of that would give everything in hand back.
     pub(super) channel: Channel,
-    /// Publishes what waits. Another than the one that consumes: an error of it would give everything in hand back.
-    parks: tokio::sync::Mutex<Channel>,
     /// To be given up: something on it broke.
     pub(super) broken: CancellationToken,
+    /// To be made anew, so that the server has everything again.
+    pub(super) rewound: CancellationToken,
 }
 
 struct State {
     ledger: Ledger,
     own: Own,
     live: Option<Arc<Live>>,
+    /// Handed over under an order promise and not ended.
+    handed: HashSet<Token>,
+    /// Nothing is handed over until the server has everything again.
+    rewinding: bool,
 }
 
 /// See the module.
@@ -49,10 +59,16 @@ pub(super) struct Subscription {
     pub(super) queue: ShortString,
     pub(super) retry: ShortString,
     pub(super) ordered: bool,
-    pub(super) prefetch: u16,
+    /// Messages one fetch may bring.
+    pub(super) window: usize,
+    /// Most bytes a fetch had room for; 0 until the first.
+    offered: AtomicUsize,
+    /// What the configuration declares of its queue.
+    pub(super) declared: Vec<Piece>,
     source: Reading,
     own: Reading,
     state: Mutex<State>,
+    pub(super) outlet: Arc<Outlet>,
     /// Reading has stopped: from now on a settlement waits until the server has dealt with it.
     pub(super) stopping: CancellationToken,
 }
@@ -69,6 +85,8 @@ impl Subscription {
         broker: &Arc<str>,
         spec: &SubscriptionSpec,
         quorum: bool,
+        declared: Vec<Piece>,
+        outlet: Arc<Outlet>,
     ) -> Result<Self, BrokerError> {
         let too_long = || {
             let name = &spec.name;
@@ -81,6 +99,8 @@ impl Subscription {
             broker: Arc::clone(broker),
             subscription: Arc::clone(&spec.name),
             queue: Arc::clone(queue),
+            source: Arc::clone(&spec.address),
+            group: Arc::clone(&spec.group),
             own: of_own,
             prefix: Arc::clone(&own.retry),
         };
@@ -88,14 +108,19 @@ impl Subscription {
             queue: short(&spec.address).ok_or_else(too_long)?,
             retry: short(&own.retry).ok_or_else(too_long)?,
             ordered: spec.ordered,
-            prefetch: super::step::prefetch(spec.prefetch, usize::MAX, None),
+            window: spec.prefetch,
+            offered: AtomicUsize::new(0),
+            declared,
             source: reading(&spec.address, false),
             own: reading(&own.retry, true),
             state: Mutex::new(State {
                 ledger: Ledger::default(),
                 own,
                 live: None,
+                handed: HashSet::new(),
+                rewinding: false,
             }),
+            outlet,
             stopping: CancellationToken::new(),
         })
     }
@@ -109,35 +134,42 @@ impl Subscription {
         self.state.lock().own.source()
     }
 
-    pub(super) fn epoch(&self) -> Epoch {
-        self.state.lock().ledger.epoch()
+    /// A fetch has room for so many bytes.
+    pub(super) fn offer(&self, bytes: usize) {
+        self.offered.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// Most bytes that may be in hand.
+    pub(super) fn bytes(&self) -> usize {
+        match self.offered.load(Ordering::Relaxed) {
+            0 => usize::MAX,
+            bytes => bytes,
+        }
     }
 
     /// A connection is ready.
-    pub(super) async fn up(
-        &self,
-        connection: Connection,
-        channel: Channel,
-    ) -> lapin::Result<Arc<Live>> {
-        let parks = confirm::channel(&connection).await?;
+    pub(super) fn up(&self, connection: Connection, channel: Channel) -> Arc<Live> {
         let mut state = self.state.lock();
         let live = Arc::new(Live {
             connection,
             epoch: state.ledger.epoch(),
             channel,
-            parks: tokio::sync::Mutex::new(parks),
             broken: CancellationToken::new(),
+            rewound: CancellationToken::new(),
         });
-        state.own.begin();
         state.live = Some(Arc::clone(&live));
-        Ok(live)
+        live
     }
 
     /// It is lost: what is in hand comes again. Answers how much that is.
     pub(super) fn down(&self) -> usize {
         let mut state = self.state.lock();
         state.live = None;
-        state.ledger.begin().1
+        let lost = state.ledger.begin().1;
+        if state.handed.is_empty() {
+            state.rewinding = false;
+        }
+        lost
     }
 
     pub(super) fn live(&self) -> Option<Arc<Live>> {
@@ -152,15 +184,64 @@ impl Subscription {
         self.state.lock().ledger.held(token).cloned()
     }
 
+    /// Whether a message may be handed over. One that came by a connection that is lost comes again; while rewinding all
+    /// of them do.
+    pub(super) fn hand_over(&self, token: Token) -> bool {
+        let mut state = self.state.lock();
+        if state.rewinding || state.ledger.held(token).is_none() {
+            return false;
+        }
+        if self.ordered {
+            state.handed.insert(token);
+        }
+        true
+    }
+
+    /// All that is in hand under an order promise is to come again, in its place: some of it was released. At a stop the
+    /// end of the connection does it.
+    pub(super) fn rewind(&self) {
+        if !self.stopping.is_cancelled() {
+            self.state.lock().rewinding = true;
+        }
+    }
+
+    /// These have ended, whichever way.
+    pub(super) fn ended(&self, tokens: impl Iterator<Item = Token>) {
+        if !self.ordered {
+            return;
+        }
+        let mut state = self.state.lock();
+        for token in tokens {
+            state.handed.remove(&token);
+        }
+        if state.rewinding && state.handed.is_empty() {
+            match &state.live {
+                Some(live) => live.rewound.cancel(),
+                None => state.rewinding = false,
+            }
+        }
+    }
+
     pub(super) fn in_hand(&self) -> usize {
         self.state.lock().ledger.len()
     }
 
-    /// The holding queues that were used on this connection.
-    pub(super) fn holding(&self) -> Vec<ShortString> {
+    /// The holding queues that are known to be there.
+    pub(super) fn holding(&self) -> Vec<(Tier, ShortString)> {
         let state = self.state.lock();
         let own = &state.own;
-        own.tiers().map(|tier| own.holding(tier).name).collect()
+        let tiers = own.tiers();
+        tiers.map(|tier| (tier, own.holding(tier).name)).collect()
+    }
+
+    /// There is a holding queue of this tier.
+    pub(super) fn used(&self, tier: Tier) {
+        self.state.lock().own.used(tier);
+    }
+
+    /// There is none.
+    pub(super) fn gone(&self, tier: Tier) {
+        self.state.lock().own.gone(tier);
     }
 
     /// Acknowledges. Frames are written together: waiting for one before the next is written costs most of the speed.
@@ -168,7 +249,9 @@ impl Subscription {
     pub(super) async fn acknowledge(&self, live: &Live, tokens: &[Token]) -> Result<(), String> {
         let acks = {
             let mut state = self.state.lock();
-            current(&state.ledger, live)?;
+            if state.ledger.epoch() != live.epoch {
+                return Err("its connection is gone".to_owned());
+            }
             state.ledger.acknowledge(live.epoch, tokens)
         };
         let sent = acks.iter().map(|ack| {
@@ -176,134 +259,86 @@ impl Subscription {
             live.channel
                 .basic_ack(ack.tag, BasicAckOptions { multiple })
         });
-        written(join_all(sent).await)
-    }
-
-    /// Gives back to the queue, at its place.
-    pub(super) async fn give_back(&self, live: &Live, tokens: &[Token]) -> Result<(), String> {
-        let tags = {
-            let mut state = self.state.lock();
-            current(&state.ledger, live)?;
-            state.ledger.give_back(live.epoch, tokens)
-        };
-        let options = BasicNackOptions {
-            requeue: true,
-            multiple: false,
-        };
-        let sent = tags
-            .iter()
-            .map(|tag| live.channel.basic_nack(*tag, options));
-        written(join_all(sent).await)
+        let all: lapin::Result<()> = join_all(sent).await.into_iter().collect();
+        all.map_err(|error| words(&error))
     }
 
     /// Puts messages into the subscription's own queues. Answers in order; what is wrong where one was not taken.
     pub(super) async fn park(&self, live: &Live, batch: &[Parking]) -> Vec<Result<(), String>> {
         let mut results = Vec::with_capacity(batch.len());
         for chunk in batch.chunks(AT_ONCE) {
-            let parked = tokio::time::timeout(PATIENCE, self.park_some(live, chunk)).await;
-            results.extend(parked.unwrap_or_else(|_| {
-                // What is still on its way could be taken for an answer to the next batch.
-                live.broken.cancel();
-                vec![Err("rabbitmq: no confirmation".to_owned()); chunk.len()]
-            }));
+            let parked = self.park_some(live, chunk).await;
+            results.extend(parked.unwrap_or_else(|reason| vec![Err(reason); chunk.len()]));
         }
         results
     }
 
-    async fn park_some(&self, live: &Live, batch: &[Parking]) -> Vec<Result<(), String>> {
-        let mut parks = live.parks.lock().await;
+    async fn park_some(
+        &self,
+        live: &Live,
+        batch: &[Parking],
+    ) -> Result<Vec<Result<(), String>>, String> {
+        let outlet = self.outlet.live()?;
         let mut into = Vec::with_capacity(batch.len());
         for one in batch {
-            match self.queue_of(&parks, one.tier).await {
-                Ok(queue) => into.push(queue),
-                Err(error) => {
-                    // An error closes the channel; the next batch needs another.
-                    match confirm::channel(&live.connection).await {
-                        Ok(channel) => *parks = channel,
-                        Err(_) => live.broken.cancel(),
-                    }
-                    let reason = format!("rabbitmq: a queue of its own: {}", words(&error));
-                    return vec![Err(reason); batch.len()];
-                }
+            let Some(tier) = one.tier else {
+                into.push(self.retry.clone());
+                continue;
+            };
+            let queue = self.state.lock().own.holding(tier);
+            if let Err(error) = outlet.queue(&queue).await {
+                let reason = words(&error);
+                return Err(format!("rabbitmq: queue `{}`: {reason}", queue.name));
             }
+            self.used(tier);
+            into.push(queue.name);
         }
-        let publishes: Vec<Publish<'_>> = batch
-            .iter()
-            .zip(into)
-            .map(|(one, queue)| Publish {
+        let publishes = batch.iter().zip(into).map(|(one, queue)| {
+            let beside = one.beside.clone();
+            Publish {
                 exchange: ShortString::default(),
                 routing_key: queue,
-                properties: one
-                    .beside
-                    .clone()
-                    .properties(&one.held.received, self.reading(one.held.own)),
+                properties: beside.properties(&one.held.received, self.reading(one.held.own)),
                 payload: &one.held.received.payload,
-            })
-            .collect();
-        let outcomes = confirm::publish(&parks, &publishes).await;
-        let mut results = Vec::with_capacity(batch.len());
-        for (outcome, one) in outcomes.into_iter().zip(batch) {
-            results.push(match outcome {
-                Outcome::Taken => Ok(()),
-                Outcome::Returned(said) => {
-                    match one.tier {
-                        Some(tier) => self.state.lock().own.gone(tier),
-                        // The queue that is read beside the source was deleted: all is declared anew.
-                        None => live.broken.cancel(),
+            }
+        });
+        let publishes: Vec<Publish<'_>> = publishes.collect();
+        let frame_max = outlet.frame_max();
+        if let Some(wide) = publishes
+            .iter()
+            .find(|p| wire::too_large(&p.properties, frame_max))
+        {
+            let id = wide
+                .properties
+                .message_id()
+                .as_ref()
+                .map(ShortString::as_str);
+            return Err(format!(
+                "rabbitmq: message `{}` cannot wait: with what is noted beside it, its headers are larger than a frame ({frame_max} bytes)",
+                id.unwrap_or_default()
+            ));
+        }
+        let outcomes = outlet.confirmed(&publishes).await;
+        let results = outcomes.into_iter().zip(batch).zip(&publishes);
+        let results = results.map(|((outcome, one), publish)| match outcome {
+            Some(Outcome::Taken) => Ok(()),
+            Some(Outcome::Returned(said)) => {
+                match one.tier {
+                    Some(tier) => {
+                        self.gone(tier);
+                        outlet.gone(&publish.routing_key);
                     }
-                    Err(format!("rabbitmq: a queue of its own is gone: {said}"))
+                    // The queue that is read beside the source was deleted: all is declared anew.
+                    None => live.broken.cancel(),
                 }
-                Outcome::Refused => Err("rabbitmq: a queue of its own refused it".to_owned()),
-                Outcome::Lost(error) => {
-                    live.broken.cancel();
-                    Err(format!("rabbitmq: {}", words(&error)))
-                }
-            });
-        }
-        results
+                Err(format!("rabbitmq: a queue of its own is gone: {said}"))
+            }
+            Some(Outcome::Refused) => Err("rabbitmq: a queue of its own refused it".to_owned()),
+            Some(Outcome::Lost(error)) => Err(format!("rabbitmq: {}", words(&error))),
+            None => Err("rabbitmq: no confirmation".to_owned()),
+        });
+        Ok(results.collect())
     }
-
-    /// The queue a message is put into, declared.
-    async fn queue_of(&self, channel: &Channel, tier: Option<Tier>) -> lapin::Result<ShortString> {
-        let Some(tier) = tier else {
-            return Ok(self.retry.clone());
-        };
-        let (name, missing) = {
-            let state = self.state.lock();
-            (state.own.holding(tier).name, state.own.missing(tier))
-        };
-        if let Some(missing) = missing {
-            declare(channel, missing).await?;
-            self.state.lock().own.declared(tier);
-        }
-        Ok(name)
-    }
-}
-
-/// Whether a connection is still the one in use.
-fn current(ledger: &Ledger, live: &Live) -> Result<(), String> {
-    if ledger.epoch() == live.epoch {
-        Ok(())
-    } else {
-        Err("its connection is gone".to_owned())
-    }
-}
-
-fn written(frames: Vec<lapin::Result<()>>) -> Result<(), String> {
-    let all: lapin::Result<()> = frames.into_iter().collect();
-    all.map_err(|error| words(&error))
-}
-
-/// Declares a durable queue.
-pub(super) async fn declare(channel: &Channel, queue: Declaration) -> lapin::Result<()> {
-    let options = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
-    channel
-        .queue_declare(queue.name, options, queue.arguments)
-        .await
-        .map(drop)
 }
 
 /// What stands beside a message that waits.

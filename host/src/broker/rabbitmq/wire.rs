@@ -22,10 +22,12 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use crate::message::{Header, Message, Origin, Unrepresentable};
 
+mod frame;
 pub(super) mod parked;
 mod value;
 mod write;
 
+pub(super) use frame::too_large;
 use parked::Parked;
 pub(super) use write::{short, write};
 
@@ -44,7 +46,7 @@ const EXPIRES: &str = "wharf-expires";
 /// Headers whose names a table cannot hold.
 const RAW: &str = "wharf-raw-headers";
 /// As the server itself writes it where it stamps messages: the property has whole seconds.
-const TIMESTAMP_MS: &str = "timestamp_in_ms";
+pub(super) const TIMESTAMP_MS: &str = "timestamp_in_ms";
 /// Set by quorum queues at each delivery after the first.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 
@@ -86,7 +88,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    fn header(&self, name: &str) -> Option<&AMQPValue> {
+    pub(super) fn header(&self, name: &str) -> Option<&AMQPValue> {
         self.properties.headers().as_ref()?.inner().get(name)
     }
 
@@ -103,6 +105,10 @@ pub(super) struct Reading {
     pub(super) broker: Arc<str>,
     pub(super) subscription: Arc<str>,
     pub(super) queue: Arc<str>,
+    /// The subscription's source, from which what waits in its own queue came.
+    pub(super) source: Arc<str>,
+    /// Who reads, as dead letters say it: the queue has no groups.
+    pub(super) group: Arc<str>,
     /// It is the subscription's own second queue: what stands beside its messages is ours.
     pub(super) own: bool,
     /// How names of the subscription's own queues begin.
@@ -126,10 +132,13 @@ pub(super) fn read(
         topic: routing_key.unwrap_or(received.routing_key.as_str()).into(),
         origin: Origin {
             broker: Arc::clone(&of.broker),
-            source: Arc::clone(&of.queue),
+            source: Arc::clone(match parked::has_waited(received, of) {
+                true => &of.source,
+                false => &of.queue,
+            }),
             partition: None,
             position: received.tag.to_string().into(),
-            group: None,
+            group: Some(Arc::clone(&of.group)),
         },
         key: None,
         headers: Vec::new(),

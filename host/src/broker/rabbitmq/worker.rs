@@ -1,28 +1,32 @@
-//! The task that reads a subscription: it connects, consumes, and begins again when anything breaks.
+//! The task that reads a subscription: it connects, makes its queue, consumes, and begins again when anything breaks.
 //!
 //! It consumes from the source and from the subscription's own queue, by one channel. What arrives goes to the source by
-//! a queue with room for the prefetch of both; only what a lost connection left in it makes the worker wait.
+//! a queue with room for the prefetch of both; only what a lost connection left in it makes the worker wait. When the size
+//! of messages asks for another prefetch, new consumers take the place of the old ones ([`prefetch`](super::prefetch)).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::stream::{self, BoxStream, SelectAll};
+use futures_util::{StreamExt as _, stream::ReadyChunks};
 use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::{Endpoint, Trouble};
+use super::declare;
 use super::health::Part;
 use super::ledger::Held;
 use super::link::{Pace, Tries};
-use super::step::{Arrival, arrival};
-use super::subscription::{AT_ONCE, Live, Parking, Subscription, beside, declare};
-use super::wire::parked::Parked;
+use super::prefetch::{FIRST, Sizes};
+use super::step::{Arrival, Tier, arrival};
+use super::subscription::{AT_ONCE, Live, Parking, Subscription, beside};
+use super::wire::parked::{self, Parked};
 use super::wire::{self, Received};
 use crate::delivery::Token;
 use crate::message::Message;
@@ -30,7 +34,7 @@ use crate::message::Message;
 /// How long the server may take to let us consume.
 const OPENING: Duration = Duration::from_secs(10);
 /// How long the server may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_secs(3);
 
 /// A message that was read and not handed over.
 pub(super) struct Fetched {
@@ -44,6 +48,7 @@ pub(super) struct Worker {
     pub(super) endpoint: Endpoint,
     pub(super) part: Part,
     pub(super) tries: Tries,
+    pub(super) sizes: Sizes,
     pub(super) read: Sender<Fetched>,
     /// Cancelled once nothing more will be read.
     pub(super) stopped: CancellationToken,
@@ -55,6 +60,8 @@ pub(super) struct Worker {
 enum End {
     /// It broke.
     Broke(Trouble),
+    /// The server was to have everything again.
+    Rewound,
     /// It is not needed any more.
     Closed,
 }
@@ -66,8 +73,20 @@ enum Item {
         delivery: Box<Delivery>,
     },
     Failed(lapin::Error),
-    /// The server ended a consumer.
-    Ended,
+    /// A consumer ended.
+    Ended(ShortString),
+}
+
+type Items = ReadyChunks<SelectAll<BoxStream<'static, Item>>>;
+
+/// The consumers of a connection.
+struct Consumers {
+    items: Items,
+    /// Those that read.
+    tags: Vec<ShortString>,
+    /// Those that were told to end and have not.
+    ending: Vec<ShortString>,
+    prefetch: u16,
 }
 
 impl Worker {
@@ -75,8 +94,9 @@ impl Worker {
         let (stopping, closing) = (self.sub.stopping.clone(), self.closing.clone());
         loop {
             let trouble = match self.once().await {
-                Ok(()) => break,
-                Err(trouble) => trouble,
+                Ok(End::Closed) => break,
+                Ok(End::Rewound) => continue,
+                Ok(End::Broke(trouble)) | Err(trouble) => trouble,
             };
             self.part.trouble(&trouble.reason);
             let wait = self.tries.failed(trouble.pace, fastrand::f64());
@@ -91,87 +111,182 @@ impl Worker {
     }
 
     /// One connection, from its making to its end.
-    async fn once(&mut self) -> Result<(), Trouble> {
-        let what = format!("reads {}", self.sub.queue);
-        let connection = self.endpoint.connect(&what).await?;
-        let opened = tokio::time::timeout(OPENING, self.open(connection)).await;
-        let Ok(opened) = opened else {
-            // A quorum queue that has no leader yet, after a restart say, keeps whoever asks for it waiting.
-            let at = &self.endpoint.at;
-            let reason = format!("rabbitmq at {at}: no answer about {}", self.sub.queue);
-            let pace = Pace::Soon;
-            return Err(Trouble { reason, pace });
+    async fn once(&mut self) -> Result<End, Trouble> {
+        let stopping = self.sub.stopping.clone();
+        let opened = tokio::select! {
+            biased;
+            () = stopping.cancelled() => return Ok(End::Closed),
+            () = self.closing.cancelled() => return Ok(End::Closed),
+            opened = self.connect() => opened,
         };
-        let (live, consumers) = opened.map_err(|error| self.endpoint.trouble(&error))?;
+        let (live, consumers) = opened?;
         self.part.well();
         let end = self.read(&live, consumers).await;
         let lost = self.sub.down();
         if lost > 0 {
             tracing::info!(queue = %self.sub.queue, lost, "rabbitmq: comes again");
         }
-        let bye = live.connection.close(200, "done".into());
-        drop(tokio::time::timeout(GOODBYE, bye).await);
-        match end {
-            End::Broke(trouble) => Err(trouble),
-            End::Closed => Ok(()),
-        }
-    }
-
-    async fn open(&self, connection: Connection) -> lapin::Result<(Arc<Live>, [Consumer; 2])> {
-        let channel = connection.create_channel().await?;
-        declare(&channel, self.sub.retry_declaration()).await?;
-        qos(&channel, self.sub.prefetch).await?;
-        let consume = |queue| {
-            let options = BasicConsumeOptions::default();
-            channel.basic_consume(queue, "".into(), options, FieldTable::default())
+        let bye = async {
+            // By the channel first: it has dealt with every acknowledgement by then.
+            live.channel.close(200, "done".into()).await?;
+            live.connection.close(200, "done".into()).await
         };
-        let source = consume(self.sub.queue.clone()).await?;
-        let own = consume(self.sub.retry.clone()).await?;
-        let live = self.sub.up(connection, channel).await?;
-        Ok((live, [source, own]))
+        drop(tokio::time::timeout(GOODBYE, bye).await);
+        Ok(end)
     }
 
-    async fn read(&mut self, live: &Live, [source, own]: [Consumer; 2]) -> End {
-        let tags = [source.tag(), own.tag()];
-        let both = stream::select(items(source, false), items(own, true));
-        let mut both = both.ready_chunks(AT_ONCE);
+    async fn connect(&self) -> Result<(Arc<Live>, Consumers), Trouble> {
+        let what = format!("reads {}", self.sub.queue);
+        let connection = self.endpoint.connect(&what).await?;
+        let opened = tokio::time::timeout(OPENING, self.open(connection)).await;
+        opened.unwrap_or_else(|_| {
+            // A quorum queue that has no leader yet, after a restart say, keeps whoever asks for it waiting.
+            let at = &self.endpoint.at;
+            let reason = format!("rabbitmq at {at}: no answer about {}", self.sub.queue);
+            let pace = Pace::Soon;
+            Err(Trouble { reason, pace })
+        })
+    }
+
+    async fn open(&self, connection: Connection) -> Result<(Arc<Live>, Consumers), Trouble> {
+        let trouble = |error: lapin::Error| self.endpoint.trouble(&error);
+        self.make(&connection).await?;
+        let own = self.sub.retry_declaration();
+        declare::ensure(&connection, &own).await.map_err(trouble)?;
+        let channel = connection.create_channel().await.map_err(trouble)?;
+        let first = if self.sub.ordered {
+            self.sub.window
+        } else {
+            FIRST
+        };
+        let mut consumers = Consumers {
+            items: SelectAll::new().ready_chunks(AT_ONCE),
+            tags: Vec::new(),
+            ending: Vec::new(),
+            prefetch: self.sizes.wanted(first, self.sub.window, self.sub.bytes()),
+        };
+        let live = self.sub.up(connection, channel);
+        let consuming = self.consume(&live, &mut consumers).await;
+        if let Err(error) = consuming {
+            self.sub.down();
+            return Err(trouble(error));
+        }
+        Ok((live, consumers))
+    }
+
+    /// Makes what is declared of the source. One that exists otherwise is read as it is; not where an order is promised,
+    /// since nobody knows whether it has a single active consumer.
+    async fn make(&self, connection: &Connection) -> Result<(), Trouble> {
+        let made = declare::make(connection, &self.sub.declared).await;
+        for problem in made.map_err(|error| self.endpoint.trouble(&error))? {
+            if problem.differs && !self.sub.ordered {
+                self.sub.outlet.differs(&problem.reason);
+                continue;
+            }
+            let at = &self.endpoint.at;
+            let reason = format!("rabbitmq at {at}: {}", problem.reason);
+            let pace = Pace::Seldom;
+            return Err(Trouble { reason, pace });
+        }
+        Ok(())
+    }
+
+    /// Consumes from both queues, in the place of those that do.
+    async fn consume(&self, live: &Live, consumers: &mut Consumers) -> lapin::Result<()> {
+        qos(&live.channel, consumers.prefetch).await?;
+        let before = std::mem::take(&mut consumers.tags);
+        for (queue, own) in [(&self.sub.queue, false), (&self.sub.retry, true)] {
+            let options = BasicConsumeOptions::default();
+            let consuming = live.channel.basic_consume(
+                queue.clone(),
+                "".into(),
+                options,
+                FieldTable::default(),
+            );
+            let consumer = consuming.await?;
+            consumers.tags.push(consumer.tag());
+            consumers.items.get_mut().push(items(consumer, own));
+        }
+        end(live, consumers, before).await
+    }
+
+    async fn read(&mut self, live: &Live, mut consumers: Consumers) -> End {
         let stopping = self.sub.stopping.clone();
-        let mut ended = 0;
         let mut cancelled = false;
         loop {
             tokio::select! {
                 biased;
                 () = self.closing.cancelled() => return End::Closed,
                 () = live.broken.cancelled() => return self.broke("something on it broke"),
-                () = stopping.cancelled(), if !cancelled => {
+                () = live.rewound.cancelled() => return End::Rewound,
+                // Under an order promise they read on until all in hand has ended.
+                () = stopping.cancelled(), if !cancelled && !self.sub.ordered => {
                     cancelled = true;
-                    for tag in &tags {
-                        let options = BasicCancelOptions::default();
-                        if let Err(error) = live.channel.basic_cancel(tag.clone(), options).await {
-                            return End::Broke(self.endpoint.trouble(&error));
-                        }
+                    let tags = std::mem::take(&mut consumers.tags);
+                    if let Err(error) = end(live, &mut consumers, tags).await {
+                        return End::Broke(self.endpoint.trouble(&error));
                     }
                 }
-                items = both.next() => {
-                    let mut moves = Vec::new();
-                    for item in items.unwrap_or_default() {
-                        match item {
-                            Item::Delivered { own, delivery } => {
-                                self.tries.worked();
-                                moves.extend(self.arrived(live, own, *delivery).await);
-                            }
-                            Item::Failed(error) => return End::Broke(self.endpoint.trouble(&error)),
-                            Item::Ended if cancelled => ended += 1,
-                            Item::Ended => return self.broke("the server ended a consumer: its queue may be gone"),
-                        }
-                    }
-                    self.moved(live, moves).await;
-                    if ended == tags.len() {
+                items = consumers.items.next() => {
+                    let Some(items) = items else {
                         return self.finish(live).await;
+                    };
+                    if let Err(end) = self.take(live, &mut consumers, items).await {
+                        return end;
                     }
                 }
             }
+            if !cancelled && let Err(error) = self.resize(live, &mut consumers).await {
+                return End::Broke(self.endpoint.trouble(&error));
+            }
         }
+    }
+
+    /// Asks for another prefetch where the size of messages wants it.
+    async fn resize(&self, live: &Live, consumers: &mut Consumers) -> lapin::Result<()> {
+        let now = consumers.prefetch;
+        let better = self.sizes.better(now, self.sub.window, self.sub.bytes());
+        match better {
+            None => Ok(()),
+            Some(better) if self.sub.ordered => {
+                if better < now {
+                    self.sub.rewind();
+                    self.sub.ended(std::iter::empty());
+                }
+                Ok(())
+            }
+            Some(better) => {
+                consumers.prefetch = better;
+                self.consume(live, consumers).await
+            }
+        }
+    }
+
+    async fn take(
+        &mut self,
+        live: &Live,
+        consumers: &mut Consumers,
+        items: Vec<Item>,
+    ) -> Result<(), End> {
+        let mut moves = Vec::new();
+        for item in items {
+            match item {
+                Item::Delivered { own, delivery } => {
+                    self.tries.worked();
+                    moves.extend(self.arrived(live, own, *delivery).await);
+                }
+                Item::Failed(error) => return Err(End::Broke(self.endpoint.trouble(&error))),
+                Item::Ended(tag) => match consumers.ending.iter().position(|t| *t == tag) {
+                    Some(at) => drop(consumers.ending.swap_remove(at)),
+                    None => {
+                        let why = "the server ended a consumer: its queue may be gone";
+                        return Err(self.broke(why));
+                    }
+                },
+            }
+        }
+        self.moved(live, moves).await;
+        Ok(())
     }
 
     /// Nothing more is read; the connection stays for what is being settled.
@@ -192,7 +307,7 @@ impl Worker {
 
     /// Hands a message on, or answers that it has to be moved first.
     async fn arrived(
-        &self,
+        &mut self,
         live: &Live,
         own: bool,
         delivery: Delivery,
@@ -206,6 +321,9 @@ impl Worker {
             payload: Bytes::from(delivery.data),
         };
         let reading = self.sub.reading(own);
+        if let Some(tier) = parked::waited_in(&received, reading) {
+            self.sub.used(Tier(tier));
+        }
         let before = Parked::of(&received, reading);
         let count = received.delivery_count();
         let fate = arrival(
@@ -221,6 +339,7 @@ impl Worker {
             minted = Some(id.clone());
             id
         });
+        self.sizes.saw(message.size());
         let held = Held {
             epoch: live.epoch,
             received: Arc::new(received),
@@ -240,21 +359,42 @@ impl Worker {
         None
     }
 
-    async fn moved(&self, live: &Live, moves: Vec<(Token, Parking)>) {
-        if moves.is_empty() {
-            return;
-        }
-        let (tokens, parkings): (Vec<_>, Vec<_>) = moves.into_iter().unzip();
-        let results = self.sub.park(live, &parkings).await;
-        let taken: Vec<Token> = results
-            .iter()
-            .zip(&tokens)
-            .filter_map(|(result, token)| result.is_ok().then_some(*token))
-            .collect();
-        let sent = self.sub.acknowledge(live, &taken).await;
-        if taken.len() < tokens.len() || sent.is_err() {
-            // The others come again by the next connection.
-            live.broken.cancel();
+    /// Moves messages into the subscription's own queue, until that is done: while the server takes nothing, what is
+    /// behind them waits too.
+    async fn moved(&self, live: &Live, mut moves: Vec<(Token, Parking)>) {
+        let mut tries = self.tries.clone();
+        while !moves.is_empty() {
+            let (tokens, parkings): (Vec<_>, Vec<_>) = moves.into_iter().unzip();
+            let results = self.sub.park(live, &parkings).await;
+            let (mut taken, mut left) = (Vec::new(), Vec::new());
+            let mut why = None;
+            for ((token, parking), result) in tokens.into_iter().zip(parkings).zip(results) {
+                match result {
+                    Ok(()) => taken.push(token),
+                    Err(reason) => {
+                        why = Some(reason);
+                        left.push((token, parking));
+                    }
+                }
+            }
+            if self.sub.acknowledge(live, &taken).await.is_err() {
+                // They come again by the next connection.
+                return live.broken.cancel();
+            }
+            if !live.connection.status().connected() {
+                return live.broken.cancel();
+            }
+            moves = left;
+            let Some(reason) = why else { continue };
+            tracing::debug!(queue = %self.sub.queue, reason, "rabbitmq: cannot move");
+            let wait = tries.failed(Pace::Soon, fastrand::f64());
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                // What is not moved comes again.
+                () = self.sub.stopping.cancelled() => return,
+                () = self.closing.cancelled() => return,
+                () = live.broken.cancelled() => return,
+            }
         }
     }
 }
@@ -265,7 +405,18 @@ pub(super) async fn qos(channel: &Channel, prefetch: u16) -> lapin::Result<()> {
         .await
 }
 
-fn items(consumer: Consumer, own: bool) -> impl Stream<Item = Item> + Unpin {
+/// Tells consumers to end. What was on its way to them still comes.
+async fn end(live: &Live, consumers: &mut Consumers, tags: Vec<ShortString>) -> lapin::Result<()> {
+    for tag in tags {
+        consumers.ending.push(tag.clone());
+        let options = BasicCancelOptions::default();
+        live.channel.basic_cancel(tag, options).await?;
+    }
+    Ok(())
+}
+
+fn items(consumer: Consumer, own: bool) -> BoxStream<'static, Item> {
+    let tag = consumer.tag();
     let items = consumer.map(move |item| match item {
         Ok(delivery) => Item::Delivered {
             own,
@@ -273,5 +424,5 @@ fn items(consumer: Consumer, own: bool) -> impl Stream<Item = Item> + Unpin {
         },
         Err(error) => Item::Failed(error),
     });
-    items.chain(stream::iter([Item::Ended]))
+    items.chain(stream::iter([Item::Ended(tag)])).boxed()
 }

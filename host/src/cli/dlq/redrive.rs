@@ -168,6 +168,7 @@ impl Redrive<'_> {
         let target = &self.target;
         let destination = Destination::new("retry", &*target.home, target.kind, target.retry());
         let destination = Arc::new(destination);
+        home.make(&target.retry()).await?;
         let publications: Vec<Publication> = records
             .iter()
             .map(|record| Publication {

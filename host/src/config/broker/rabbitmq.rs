@@ -34,8 +34,8 @@ pub struct RabbitMq {
     #[serde(default = "RabbitMq::connect_timeout", with = "duration")]
     #[schemars(with = "duration::Text")]
     pub connect_timeout: Duration,
-    /// Of which kind the queues are that the host makes for itself: those in which messages wait for a retry, and those of
-    /// dead letters.
+    /// Of which kind the queues are that the host makes for itself: those of messages that come again, and of dead letters.
+    /// Those in which messages wait for a retry are always quorum queues.
     #[serde(default)]
     pub queue_kind: QueueKind,
     /// How this host is called in the server's list of connections; without it, the machine's name.

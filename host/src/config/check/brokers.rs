@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 
 use super::Check;
 use crate::config::Broker;
@@ -34,6 +36,8 @@ pub(super) fn check(check: &mut Check<'_>) {
             Broker::Redis(redis) => self::redis::check(check, &path, redis),
             #[cfg(feature = "kafka")]
             Broker::Kafka(kafka) => self::kafka::check(check, &path, kafka),
+            #[cfg(feature = "rabbitmq")]
+            Broker::RabbitMq(rabbitmq) => self::rabbitmq::check(check, &path, rabbitmq),
         }
     }
     one_file_one_broker(check);
@@ -44,7 +48,7 @@ fn one_file_one_broker(check: &mut Check<'_>) {
     let mut seen: BTreeMap<&std::path::Path, Path> = BTreeMap::new();
     for (name, broker) in &check.config.brokers {
         #[cfg_attr(
-            not(any(feature = "kafka", feature = "redis")),
+            not(any(feature = "kafka", feature = "rabbitmq", feature = "redis")),
             expect(irrefutable_let_patterns)
         )]
         let Broker::Embedded(embedded) = broker else {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Check;
 #[cfg(feature = "kafka")]
 use super::names::kafka;
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 use crate::config::Broker;
 use crate::config::tree::Path;
 use crate::config::{Order, Plugin, Subscription};
@@ -75,6 +75,8 @@ fn order(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
         Order::Source => "source",
     };
     for (name, one) in &plugin.subscribe {
+        #[cfg(feature = "rabbitmq")]
+        single_active_consumer(check, path, name, one, word);
         // Which brokers keep order is their adapters' to declare; this is the part of it that needs no broker to know.
         let Some(broker) = check
             .broker(&one.broker)
@@ -91,6 +93,38 @@ fn order(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
             .add_related(place, "messages come from there here")
             .set_help("read from Kafka or an embedded broker, or set `order: none`");
     }
+}
+
+/// A queue of RabbitMQ that several consumers read has no order. Whether it is one the server does not say, so the file has
+/// to; the server then refuses where it is not so.
+#[cfg(feature = "rabbitmq")]
+fn single_active_consumer(
+    check: &mut Check<'_>,
+    path: &Path,
+    name: &str,
+    one: &Subscription,
+    word: &str,
+) {
+    let (Some(Broker::RabbitMq(rabbitmq)), Some(queue)) = (check.broker(&one.broker), &one.queue)
+    else {
+        return;
+    };
+    let declared = rabbitmq.declare.queues.get(queue);
+    if declared.is_some_and(|queue| queue.single_active_consumer) {
+        return;
+    }
+    let place = check.merged.key_span(&path.key("subscribe").key(name));
+    let declare = format!(
+        "declare it under `brokers.{}`: `declare: {{ queues: {{ {queue}: {{ single_active_consumer: true }} }} }}`",
+        one.broker
+    );
+    check
+        .value(
+            &path.key("order"),
+            format!("`order: {word}` needs a queue with a single active consumer, and `{queue}` is not declared as one"),
+        )
+        .add_related(place, "messages come from there here")
+        .set_help(declare);
 }
 
 /// Whether a subscription reads what lies in `place`. Only Kafka has patterns of places: elsewhere a name that begins
@@ -119,22 +153,30 @@ pub(super) fn groups(check: &mut Check<'_>) {
         let Some(source) = one.place().filter(|(_, name)| !name.is_empty()) else {
             continue;
         };
-        let group = one.group(plugin_name);
+        // Whoever reads a queue shares it with all others who do.
+        let queue = source.0 == PlaceKind::Queue;
+        let group = if queue { "" } else { one.group(plugin_name) };
         match seen.get(&(place.clone(), source, group)) {
             Some(first) => {
                 let first = check.merged.key_span(first);
-                check
-                    .key(
-                        &path,
+                let (message, help) = if queue {
+                    (
+                        format!("two subscriptions read the queue `{}`", one.source()),
+                        "each message would go to only one of them; give each its own queue, bound to one exchange",
+                    )
+                } else {
+                    (
                         format!(
                             "two subscriptions read `{}` as the group `{group}`",
                             one.source()
                         ),
-                    )
-                    .add_related(first, "the first is here")
-                    .set_help(
                         "each message would go to only one of them; give each its own `group`",
-                    );
+                    )
+                };
+                check
+                    .key(&path, message)
+                    .add_related(first, "the first is here")
+                    .set_help(help);
             }
             None => {
                 seen.insert((place, source, group), path);

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "kafka")]
 pub(super) mod kafka;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 
 use super::Check;
 use crate::config::place::{self, types_with};
@@ -10,7 +12,14 @@ use crate::config::{Plugin, structure};
 use crate::place::PlaceKind;
 
 /// Keys that belong to some types of brokers, beside those that name a place.
-const OWNED: [(&str, &[&str]); 2] = [("payload", &["redis"]), ("max_len", &["redis"])];
+const OWNED: [(&str, &[&str]); 5] = [
+    ("payload", &["redis"]),
+    ("max_len", &["redis"]),
+    ("routing_key", &["rabbitmq"]),
+    // A queue has one group of readers and begins with what is in it.
+    ("group", &["embedded", "kafka", "redis", "nats"]),
+    ("start", &["embedded", "kafka", "redis", "nats"]),
+];
 
 /// What may name a place, and what was named.
 type Names<'a> = &'a [(PlaceKind, &'a Option<String>)];
@@ -36,8 +45,11 @@ impl Purpose {
 }
 
 #[cfg_attr(
-    not(feature = "kafka"),
-    expect(unused_variables, reason = "only Kafka has rules for names made of it")
+    not(any(feature = "kafka", feature = "rabbitmq")),
+    expect(
+        unused_variables,
+        reason = "only some brokers have rules for names made of it"
+    )
 )]
 pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin_name: &str, plugin: &Plugin) {
     for (name, one) in &plugin.subscribe {
@@ -51,6 +63,8 @@ pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin_name: &str, plugi
         named(check, &at, &one.broker, Purpose::Writing, &one.names());
         #[cfg(feature = "kafka")]
         kafka::destination(check, &at, one);
+        #[cfg(feature = "rabbitmq")]
+        rabbitmq::destination(check, &at, one);
         if name == "reply" {
             check
                 .key(&at, "a destination cannot be called `reply`")
@@ -73,6 +87,8 @@ pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin_name: &str, plugi
     dead_letter(check, path, plugin);
     #[cfg(feature = "kafka")]
     kafka::own_topics(check, path, plugin_name, plugin);
+    #[cfg(feature = "rabbitmq")]
+    rabbitmq::own_queues(check, path, plugin_name, plugin);
 }
 
 /// A subscription or destination: its broker exists, and one place is named in that broker's words.

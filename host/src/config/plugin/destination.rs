@@ -33,6 +33,10 @@ pub struct Destination {
     /// The exchange, on RabbitMQ.
     #[serde(default)]
     pub exchange: Option<String>,
+    /// The routing key, with an exchange on RabbitMQ; without it, an empty one. A topic that a message names for itself
+    /// takes its place.
+    #[serde(default)]
+    pub routing_key: Option<String>,
     /// The subject, on NATS.
     #[serde(default)]
     pub subject: Option<String>,
@@ -64,6 +68,7 @@ impl Destination {
             queue: if_it_is(PlaceKind::Queue),
             exchange: if_it_is(PlaceKind::Exchange),
             subject: if_it_is(PlaceKind::Subject),
+            routing_key: None,
             max_len: None,
             allow_topic_override: None,
             payload: None,

@@ -77,19 +77,8 @@ fn what_came_by_a_lost_channel_is_not_settled_on_the_next() {
     assert!(ledger.held(t[0]).is_none());
     assert_eq!(ledger.acknowledge(new, &t), []);
     assert_eq!(ledger.acknowledge(old, &[again]), []);
-    assert!(ledger.give_back(old, &[again]).is_empty());
     assert!(ledger.took(held(old, 2)).is_none());
     assert_eq!(ledger.acknowledge(new, &[again]), [one(1)]);
-}
-
-#[test]
-fn what_is_given_back_goes_last_first() {
-    let (mut ledger, epoch, t) = with(&[1, 2, 3]);
-    assert_eq!(ledger.give_back(epoch, &[t[0], t[2]]), [3, 1]);
-    // It is out of the way of those around it.
-    assert_eq!(ledger.acknowledge(epoch, &[t[1]]), [one(2)]);
-    let next = ledger.took(held(epoch, 4)).unwrap();
-    assert_eq!(ledger.acknowledge(epoch, &[next, t[1]]), [one(4)]);
 }
 
 proptest! {
@@ -99,7 +88,7 @@ proptest! {
     fn exactly_what_is_acknowledged_is_settled_at_the_server(
         late in proptest::collection::btree_set(1_u64..60, 0..6),
         batches in proptest::collection::vec(
-            (0_usize..8, proptest::collection::vec(any::<proptest::sample::Index>(), 0..8), any::<bool>()),
+            (0_usize..8, proptest::collection::vec(any::<proptest::sample::Index>(), 0..8)),
             1..30,
         ),
     ) {
@@ -109,7 +98,7 @@ proptest! {
         let mut in_hand: Vec<(u64, Token)> = Vec::new();
         let mut delivered = 0;
         let mut waiting: Vec<u64> = Vec::new();
-        for (count, picks, back) in batches {
+        for (count, picks) in batches {
             for _ in 0..count {
                 delivered += 1;
                 outstanding.insert(delivered, ());
@@ -130,18 +119,12 @@ proptest! {
             for (tag, _) in &chosen {
                 expected.remove(tag);
             }
-            if back {
-                for tag in ledger.give_back(epoch, &tokens) {
-                    prop_assert!(outstanding.remove(&tag).is_some(), "unknown delivery tag");
-                }
-            } else {
-                for ack in ledger.acknowledge(epoch, &tokens) {
-                    prop_assert!(outstanding.contains_key(&ack.tag), "unknown delivery tag");
-                    if ack.multiple {
-                        outstanding.retain(|tag, ()| *tag > ack.tag);
-                    } else {
-                        outstanding.remove(&ack.tag);
-                    }
+            for ack in ledger.acknowledge(epoch, &tokens) {
+                prop_assert!(outstanding.contains_key(&ack.tag), "unknown delivery tag");
+                if ack.multiple {
+                    outstanding.retain(|tag, ()| *tag > ack.tag);
+                } else {
+                    outstanding.remove(&ack.tag);
                 }
             }
             prop_assert_eq!(&outstanding, &expected);

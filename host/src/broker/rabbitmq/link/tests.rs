@@ -12,6 +12,10 @@ fn tries_come_less_and_less_often_until_one_works() {
     assert_eq!(steps, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
     tries.worked();
     assert_eq!(tries.failed(Pace::Soon, 1.0), ms(50));
+    let mut seldom = || tries.failed(Pace::Seldom, 0.0).as_secs();
+    let steps: Vec<_> = std::iter::repeat_with(&mut seldom).take(5).collect();
+    assert_eq!(steps, [5, 10, 20, 40, 40]);
+    tries.worked();
     assert_eq!(tries.failed(Pace::Seldom, 0.0), ms(5000));
 }
 
@@ -52,25 +56,38 @@ fn a_holding_queue_ends_in_the_queue_that_is_read() {
 #[test]
 fn a_classic_queue_is_given_no_arguments_it_would_refuse() {
     let own = Own::new("orders", "billing", false).unwrap();
-    for declaration in [own.source(), own.holding(Tier(125))] {
-        for name in ["x-dead-letter-strategy", "x-overflow", "x-delivery-limit"] {
-            assert_eq!(argument(&declaration, name), None, "{name}");
-        }
+    for name in ["x-dead-letter-strategy", "x-overflow", "x-delivery-limit"] {
+        assert_eq!(argument(&own.source(), name), None, "{name}");
     }
 }
 
+/// Classic queues lose what they dead-letter when the server dies at that moment.
 #[test]
-fn a_holding_queue_is_declared_once_on_each_connection() {
+fn holding_queues_are_quorum_queues_beside_classic_ones_too() {
+    let own = Own::new("orders", "billing", false).unwrap();
+    let safe = Own::new("orders", "billing", true).unwrap();
+    assert_eq!(own.holding(Tier(125)), safe.holding(Tier(125)));
+    let kind = argument(&own.source(), "x-queue-type").cloned();
+    assert_eq!(kind, Some(AMQPValue::LongString("classic".into())));
+}
+
+#[test]
+fn holding_queues_are_known_until_they_are_gone() {
     let mut own = Own::new("orders", "billing", true).unwrap();
-    assert!(own.missing(Tier(125)).is_some());
-    own.declared(Tier(125));
-    assert!(own.missing(Tier(125)).is_none());
-    assert!(own.missing(Tier(188)).is_some());
+    assert_eq!(own.tiers().count(), 0);
+    own.used(Tier(188));
+    own.used(Tier(125));
+    assert_eq!(own.tiers().collect::<Vec<_>>(), [Tier(125), Tier(188)]);
     own.gone(Tier(125));
-    assert!(own.missing(Tier(125)).is_some());
-    own.declared(Tier(125));
-    own.begin();
-    assert!(own.missing(Tier(125)).is_some());
+    assert_eq!(own.tiers().collect::<Vec<_>>(), [Tier(188)]);
+}
+
+#[test]
+fn a_queue_of_dead_letters_never_gives_one_up() {
+    let quorum = dead_letters("dlq.orders.billing", true).unwrap();
+    assert!(argument(&quorum, "x-delivery-limit").is_some());
+    assert_eq!(argument(&quorum, "x-message-ttl"), None);
+    assert!(dead_letters(&"q".repeat(256), true).is_none());
 }
 
 #[test]

@@ -79,15 +79,6 @@ fn where_an_order_is_promised_nothing_is_moved() {
     assert_eq!(arrival(0, None, true, true), Arrival::Hand(1));
 }
 
-#[test]
-fn the_prefetch_fills_the_window_twice() {
-    assert_eq!(prefetch(32, 1 << 20, None), 64);
-    assert_eq!(prefetch(32, 1 << 20, Some(1 << 10)), 64);
-    assert_eq!(prefetch(32, 1 << 20, Some(1 << 18)), 8);
-    assert_eq!(prefetch(32, 1 << 20, Some(1 << 30)), 1);
-    assert_eq!(prefetch(65_536, usize::MAX, Some(0)), u16::MAX);
-}
-
 proptest! {
     #[test]
     fn a_wait_is_never_shorter_and_at_most_half_as_long_again(ms in 0_u64..4_000_000_000) {

@@ -53,10 +53,7 @@ pub(crate) struct Parked {
 impl Parked {
     /// What stands beside this one; nothing where it does not come from a queue of ours.
     pub(crate) fn of(received: &Received, of: &Reading) -> Self {
-        match received.header(PARKED) {
-            Some(AMQPValue::FieldTable(table)) if of.own => Self::read(table),
-            _ => Self::default(),
-        }
+        table_of(received, of).map(Self::read).unwrap_or_default()
     }
 
     fn read(table: &FieldTable) -> Self {
@@ -178,6 +175,34 @@ pub(super) fn is_ours(name: &str, value: &AMQPValue, table: &FieldTable, of: &Re
         _ if name.starts_with(LAST_DEATH) => in_ours("x-last-death-queue"),
         _ => false,
     }
+}
+
+fn table_of<'a>(received: &'a Received, of: &Reading) -> Option<&'a FieldTable> {
+    match received.header(PARKED) {
+        Some(AMQPValue::FieldTable(table)) if of.own => Some(table),
+        _ => None,
+    }
+}
+
+/// Whether it was put into our queue to wait; otherwise it was sent there.
+pub(crate) fn has_waited(received: &Received, of: &Reading) -> bool {
+    table_of(received, of).is_some()
+}
+
+/// How long the message waited last, in milliseconds, where it comes out of one of our holding queues.
+pub(crate) fn waited_in(received: &Received, of: &Reading) -> Option<u32> {
+    let Some(AMQPValue::FieldArray(deaths)) = received.header(DEATHS).filter(|_| of.own) else {
+        return None;
+    };
+    let Some(AMQPValue::FieldTable(last)) = deaths.as_slice().first() else {
+        return None;
+    };
+    let queue = last.inner().get("queue").and_then(value::text)?;
+    queue
+        .strip_prefix(&*of.prefix)?
+        .strip_prefix('.')?
+        .parse()
+        .ok()
 }
 
 /// A history without what happened in our queues.

@@ -12,7 +12,14 @@ fn reading(own: bool) -> Reading {
     Reading {
         broker: "bus".into(),
         subscription: "orders".into(),
-        queue: "orders".into(),
+        queue: if own {
+            "retry.orders.billing"
+        } else {
+            "orders"
+        }
+        .into(),
+        source: "orders".into(),
+        group: "billing".into(),
         own,
         prefix: "retry.orders.billing".into(),
     }
@@ -309,6 +316,10 @@ fn a_message_that_waited_is_the_same_with_its_counts() {
     assert_eq!((after.attempts, after.first_failed_ms), (2, Some(NOW)));
     assert_eq!((&*after.id, after.id_stable), ("minted", false));
     assert_eq!(after.topic, before.topic);
+    assert_eq!(after.origin.source, before.origin.source);
+    // One that was sent there did not come from the source.
+    let sent = read(&with(&[]), &reading(true), 1, || "sent".into());
+    assert_eq!(&*sent.origin.source, "retry.orders.billing");
     let sorted = |m: &Message| {
         let mut headers = m.headers.clone();
         headers.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,0 +1,106 @@
+//! An order that is promised holds through releases, stops and deaths.
+
+use wharf::config::rabbitmq::{QueueKind, RabbitMq};
+use wharf::delivery::Delivery;
+use wharf::ports::{Broker as _, SubscriptionSpec};
+use wharf_tests::rabbit_server::RabbitServer;
+
+use crate::support::*;
+
+fn config(server: &RabbitServer, kind: QueueKind) -> RabbitMq {
+    let queue = serde_json::json!({ "kind": kind.as_str(), "single_active_consumer": true });
+    let declare = serde_json::json!({ "queues": { (kind.as_str()): queue } });
+    RabbitMq {
+        queue_kind: kind,
+        declare: serde_json::from_value(declare).expect("a declaration"),
+        ..RabbitMq::new(server.url())
+    }
+}
+
+async fn ordered(server: &RabbitServer, kind: QueueKind) -> Host {
+    let spec = SubscriptionSpec {
+        ordered: true,
+        ..spec(kind.as_str())
+    };
+    host_with(config(server, kind), spec).await
+}
+
+/// In the order they came.
+fn numbers(deliveries: &[Delivery]) -> Vec<u32> {
+    let number = |d: &Delivery| {
+        let text = std::str::from_utf8(&d.message().payload).expect("text");
+        text.parse().expect("a number")
+    };
+    deliveries.iter().map(number).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_released_comes_back_before_what_is_behind_it() {
+    let server = RabbitServer::start().await;
+    for kind in [QueueKind::Classic, QueueKind::Quorum] {
+        let queue = kind.as_str();
+        let mut first = ordered(&server, kind).await;
+        first.ready().await;
+        let (_connection, channel) = server.client().await;
+        for n in 0..60 {
+            publish(&channel, queue, &n.to_string(), persistent()).await;
+        }
+        let mut taken = first.take(5).await;
+        assert_eq!(numbers(&taken), [0, 1, 2, 3, 4]);
+        let released = taken.split_off(2);
+        first.accept(taken).await;
+        // Any order of release, more of them read meanwhile, one after the other.
+        for one in released.into_iter().rev() {
+            drop(one);
+            for result in first.settle_inbox().await {
+                result.expect("released");
+            }
+        }
+        let mut taken = first.take(8).await;
+        assert_eq!(numbers(&taken), (2..10).collect::<Vec<_>>(), "{queue}");
+
+        // It reads beside it, and is given nothing.
+        let mut second = ordered(&server, kind).await;
+        second.ready().await;
+
+        // Stopping leaves the rest where it was, and nobody else begins before all in hand has ended.
+        first.source.stop().await;
+        let late = taken.split_off(5);
+        first.accept(taken).await;
+        assert_eq!(
+            second
+                .broker
+                .lag(&spec(queue))
+                .await
+                .expect("asked")
+                .pending,
+            0
+        );
+        drop(late);
+        first.stop().await;
+        let taken = second.take(10).await;
+        assert_eq!(numbers(&taken), (7..17).collect::<Vec<_>>(), "{queue}");
+        second.accept(taken).await;
+
+        // Nor does a host that dies with some in hand, and more read.
+        let lost = second.take(3).await;
+        assert_eq!(numbers(&lost), [17, 18, 19]);
+        let mut third = ordered(&server, kind).await;
+        third.ready().await;
+        second.broker.close().await;
+        let mut next = 17;
+        while next < 60 {
+            let taken = third.take((60 - next).min(20) as usize).await;
+            let until = next + taken.len() as u32;
+            assert_eq!(
+                numbers(&taken),
+                (next..until).collect::<Vec<_>>(),
+                "{queue}"
+            );
+            next = until;
+            third.accept(taken).await;
+        }
+        third.stop().await;
+        nothing_left(&server, queue).await;
+    }
+}
