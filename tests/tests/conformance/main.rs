@@ -58,4 +58,6 @@ each_broker! {
     embedded: crate::brokers::embedded::Embedded;
     redis_streams: crate::brokers::redis_streams::RedisStreams;
     kafka: crate::brokers::kafka::Kafka;
+    rabbitmq_classic: crate::brokers::rabbitmq::Classic;
+    rabbitmq_quorum: crate::brokers::rabbitmq::Quorum;
 }

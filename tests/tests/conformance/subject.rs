@@ -72,6 +72,9 @@ pub(crate) trait Subject: Sized {
     /// Gives a place so many partitions, where only those can be shared by several hosts.
     async fn spread(&self, _place: &str, _partitions: usize) {}
 
+    /// Makes a place that was created one whose order can be promised, where not every place is.
+    async fn keep_order(&mut self, _place: &str) {}
+
     /// Publishes: id, key, headers and payload.
     async fn publish(&self, to: &str, messages: &[Outgoing]);
 

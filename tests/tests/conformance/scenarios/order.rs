@@ -51,6 +51,7 @@ async fn order_is_kept<B: Subject>(
     order: &str,
     of: impl Fn(&Item) -> String,
 ) {
+    stage.subject.keep_order(&stage.names.input).await;
     let setup = stage.setup().with(RETRY);
     setup.with(&format!("    order: {order}\n")).write();
     let work = work();
