@@ -114,8 +114,10 @@ impl Context {
             let deadline = deadline.into_std();
             self.shared.changed.wait_until(&mut control, deadline);
         }
+        let missing = control.missing_places();
         let positions = control.revoked(places);
         drop(control);
+        forget(consumer, &missing);
         if let Err(error) = commit(consumer, &positions, CommitMode::Sync) {
             tracing::warn!(%error, "kafka: a revoked partition could not be committed, its messages may be repeated");
         }
@@ -189,6 +191,22 @@ pub(super) fn positions(positions: &[Position]) -> KafkaResult<TopicPartitionLis
         one.set_metadata(&position.metadata);
     }
     Ok(list)
+}
+
+/// Has the client commit nothing by itself of what it was told to store.
+pub(super) fn forget(consumer: &BaseConsumer<Context>, places: &[Place]) {
+    let mut list = TopicPartitionList::with_capacity(places.len());
+    for place in places {
+        let offset = Offset::Invalid;
+        if let Err(error) = list.add_partition_offset(&place.topic, place.partition, offset) {
+            tracing::debug!(%error, ?place, "kafka: forget");
+        }
+    }
+    if !places.is_empty()
+        && let Err(error) = consumer.store_offsets(&list)
+    {
+        tracing::debug!(%error, "kafka: forget");
+    }
 }
 
 pub(super) fn commit(

@@ -16,7 +16,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::context::{Context, commit, is_no_topic, positions};
+use super::context::{Context, commit, forget, is_no_topic, positions};
 use super::control::{Action, Control, Next, Place};
 use super::describe::Describing;
 use super::ids::{Ids, Which};
@@ -173,8 +173,12 @@ fn compare(
         ids.know(&first.topic, id);
         shared.control.lock().found(&topic, another);
     }
-    let (ours, missing) = shared.control.lock().topics();
-    if ids.is_due(&ours, missing, Instant::now()) {
+    let (ours, missing) = {
+        let control = shared.control.lock();
+        (control.topics(), control.missing_places())
+    };
+    if ids.is_due(&ours, !missing.is_empty(), Instant::now()) {
+        forget(consumer, &missing);
         let ours: Vec<&str> = ours.iter().map(|topic| &**topic).collect();
         describing.ask(&ours, ANSWER);
     }

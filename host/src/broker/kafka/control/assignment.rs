@@ -106,6 +106,12 @@ impl<M: Clone> Control<M> {
         }
     }
 
+    /// What is ours of topics that are not there.
+    pub(in crate::broker::kafka) fn missing_places(&self) -> Vec<Place> {
+        let missing = self.slots.values().filter(|slot| slot.missing);
+        missing.map(|slot| slot.place.clone()).collect()
+    }
+
     /// A topic is there. `another` of that name: what is known of the one before is worth nothing, and the client will bring
     /// it from its beginning.
     pub(in crate::broker::kafka) fn found(&mut self, topic: &str, another: bool) {
@@ -122,15 +128,15 @@ impl<M: Clone> Control<M> {
         }
     }
 
-    /// The topics of what is ours, and whether one of them is missing.
-    pub(in crate::broker::kafka) fn topics(&self) -> (Vec<Arc<str>>, bool) {
+    /// The topics of what is ours.
+    pub(in crate::broker::kafka) fn topics(&self) -> Vec<Arc<str>> {
         let mut topics: Vec<Arc<str>> = Vec::new();
         for slot in self.slots.values() {
             if !topics.contains(&slot.place.topic) {
                 topics.push(Arc::clone(&slot.place.topic));
             }
         }
-        (topics, self.slots.values().any(|slot| slot.missing))
+        topics
     }
 
     /// What is ours of a topic.

@@ -194,6 +194,7 @@ impl<M> Slot<M> {
     pub(super) fn unsaved(&self) -> Unsaved {
         match self.tracker.watermark() {
             None => Unsaved::No,
+            Some(_) if self.missing => Unsaved::No,
             Some(mark)
                 if self.caution > 0 && self.tracker.in_hand() == 0 && self.sure != Some(mark) =>
             {
@@ -215,9 +216,13 @@ impl<M> Slot<M> {
         Some(position)
     }
 
-    /// What is to be committed of it; `None` where nothing is known. Where it is left in order, without a word of who
+    /// What is to be committed of it; `None` where nothing is known, and where its topic is missing: made again, another one
+    /// would begin at the offset of this one. Where it is left in order, without a word of who
     /// began there.
     pub(super) fn position(&self, stopping: bool, most: usize) -> Option<Position> {
+        if self.missing {
+            return None;
+        }
         let in_order = stopping || self.leaving;
         let unread = self.saved.filter(|at| in_order && *at != i64::MAX);
         let offset = self.tracker.watermark().or(unread)?;
