@@ -9,6 +9,7 @@ use wharf::config::kafka::{Kafka, Property};
 use wharf::ports::{Broker as _, Health, PublishError};
 use wharf_tests::kafka_server::KafkaServer;
 use wharf_tests::proxy::Proxy;
+use wharf_tests::redis_server::free_port;
 
 use crate::ground::Ground;
 use crate::support::*;
@@ -123,12 +124,18 @@ async fn a_topic_that_is_deleted_and_made_again_is_read_from_its_new_beginning()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_made_again_at_once_and_larger_is_read_whole() {
-    let ground = Ground::new("swapped", 1).await;
-    let mut host = ground.host().await;
+async fn a_topic_that_is_made_again_unseen_and_larger_is_read_whole() {
+    let mut server = KafkaServer::absent(&[]);
+    let at = free_port();
+    let proxy = Proxy::start_at(at, server.listen_behind(at)).await;
+    server.run().await;
+    let ground = Ground::at(Arc::new(server), "swapped", 1).await;
+    let kafka = Kafka::new(format!("127.0.0.1:{at}"));
+    let mut host = host_of(&kafka, ground.spec()).await;
     ground.fill(&host.broker, 0..10).await;
     let ten = host.take(10).await;
     host.accept(ten).await;
+    proxy.refuse();
     let deleted = ground
         .admin()
         .delete_topics(&[&*ground.topic], &AdminOptions::new())
@@ -136,14 +143,14 @@ async fn a_topic_that_is_made_again_at_once_and_larger_is_read_whole() {
     deleted.expect("an answer")[0].as_ref().expect("deleted");
     ground.make(&ground.topic, 1).await;
     ground.fill(&ground.broker(), 100..400).await;
+    proxy.heal();
+    let began = Instant::now();
     let mut ids = std::collections::BTreeSet::new();
-    while ids.len() < 300 {
-        let some = host.take(1).await;
-        let rest = host.take_within(Duration::from_millis(100)).await;
-        // What was read at the old offset may come again.
-        for some in [some, rest] {
-            ids.extend(host.try_accept(some).await.0.into_iter().map(|m| m.id));
-        }
+    // What was read at the old offset comes again.
+    while ids.len() < 300 || ground.lag().await > 0 {
+        let some = host.take_within(Duration::from_millis(500)).await;
+        ids.extend(host.try_accept(some).await.0.into_iter().map(|m| m.id));
+        assert!(began.elapsed() < PATIENCE, "{} came", ids.len());
     }
     assert!(ids.iter().all(|id| id.len() == 4), "only new ones: {ids:?}");
     host.stop().await;
