@@ -1,8 +1,6 @@
 //! Which places each type of broker has, and how a place is written.
 
-use crate::place::PlaceKind::{
-    self, Channel, Exchange, List, Pattern, Queue, SortedSet, Stream, Subject, Topic,
-};
+use crate::place::PlaceKind::{self, Exchange, Queue, Stream, Topic};
 
 /// The places of one type of broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +21,7 @@ impl Places {
 }
 
 /// By the type of the broker, also of those that were not compiled in.
-const PLACES: [(&str, Places); 5] = [
+const PLACES: [(&str, Places); 4] = [
     (
         "embedded",
         Places {
@@ -43,8 +41,8 @@ const PLACES: [(&str, Places); 5] = [
     (
         "redis",
         Places {
-            reads: &[Stream, List, SortedSet, Channel, Pattern],
-            writes: &[Stream, List, SortedSet, Channel],
+            reads: &[Stream],
+            writes: &[Stream],
             own: Stream,
         },
     ),
@@ -54,14 +52,6 @@ const PLACES: [(&str, Places); 5] = [
             reads: &[Queue],
             writes: &[Queue, Exchange],
             own: Queue,
-        },
-    ),
-    (
-        "nats",
-        Places {
-            reads: &[Stream, Subject],
-            writes: &[Subject],
-            own: Subject,
         },
     ),
 ];

@@ -160,6 +160,8 @@ pub struct DeadLetter {
     /// The queue on RabbitMQ; without it, `dlq.{subscription}.{plugin}`.
     pub queue: Option<String>,
     /// The subject on NATS; without it, `dlq.{subscription}.{plugin}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     pub subject: Option<String>,
 }
 

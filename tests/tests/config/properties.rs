@@ -210,14 +210,7 @@ fn subscription() -> impl Strategy<Value = Subscription> {
         text().prop_map(PayloadField::Field)
     ]);
     (
-        prop::sample::select(vec![
-            PlaceKind::Topic,
-            PlaceKind::Stream,
-            PlaceKind::List,
-            PlaceKind::SortedSet,
-            PlaceKind::Channel,
-            PlaceKind::Pattern,
-        ]),
+        prop::sample::select(vec![PlaceKind::Topic, PlaceKind::Stream]),
         text(),
         prop::option::of(text()),
         payload,
@@ -242,13 +235,7 @@ fn broker_of(kind: PlaceKind) -> &'static str {
 fn destination() -> impl Strategy<Value = Destination> {
     let patterns = prop::option::of(prop::collection::vec("[a-z.]{0,5}\\*|[a-z]{1,5}", 0..3));
     (
-        prop::sample::select(vec![
-            PlaceKind::Topic,
-            PlaceKind::Stream,
-            PlaceKind::List,
-            PlaceKind::SortedSet,
-            PlaceKind::Channel,
-        ]),
+        prop::sample::select(vec![PlaceKind::Topic, PlaceKind::Stream]),
         text(),
         prop::option::of(1..i64::MAX as u64),
         patterns,

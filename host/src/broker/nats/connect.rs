@@ -93,12 +93,11 @@ impl Endpoint {
         } else if let (Some(user), Some(password)) = (&config.user, &config.password) {
             login = Login::User(user.clone(), password.clone());
         }
-        for path in [&config.tls.ca, &config.tls.certificate, &config.tls.key] {
-            // They are read anew for each connection; a missing one is told now.
-            if let Some(path) = path {
-                std::fs::File::open(path)
-                    .map_err(|e| refused(format!("{}: {}", path.display(), e.kind())))?;
-            }
+        // They are read anew for each connection; a missing one is told now.
+        let files = [&config.tls.ca, &config.tls.certificate, &config.tls.key];
+        for path in files.into_iter().flatten() {
+            std::fs::File::open(path)
+                .map_err(|e| refused(format!("{}: {}", path.display(), e.kind())))?;
         }
         Ok(Self {
             servers,

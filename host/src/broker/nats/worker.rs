@@ -70,7 +70,7 @@ impl Worker {
                 () = stopping.cancelled() => break,
                 () = closing.cancelled() => break,
             };
-            let reason = match self.once(connected.0, connected.1).await {
+            let reason = match Box::pin(self.once(connected.0, connected.1)).await {
                 End::Closed => break,
                 End::Reconnected => continue,
                 End::Broke(reason) => reason,

@@ -17,8 +17,8 @@ const OWNED: [(&str, &[&str]); 5] = [
     ("max_len", &["redis"]),
     ("routing_key", &["rabbitmq"]),
     // A queue has one group of readers and begins with what is in it.
-    ("group", &["embedded", "kafka", "redis", "nats"]),
-    ("start", &["embedded", "kafka", "redis", "nats"]),
+    ("group", &["embedded", "kafka", "redis"]),
+    ("start", &["embedded", "kafka", "redis"]),
 ];
 
 /// What may name a place, and what was named.

@@ -19,13 +19,16 @@ pub struct Destination {
     #[serde(default)]
     pub stream: Option<String>,
     /// The list, on Redis.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     pub list: Option<String>,
     /// The sorted set, on Redis.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     pub sorted_set: Option<String>,
     /// The channel, on Redis. That nobody listens is no error.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     pub channel: Option<String>,
     /// The queue, on RabbitMQ.
     #[serde(default)]
@@ -38,7 +41,8 @@ pub struct Destination {
     #[serde(default)]
     pub routing_key: Option<String>,
     /// The subject, on NATS.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     pub subject: Option<String>,
     /// About how many entries the stream keeps, on Redis; without it, all.
     #[serde(default)]

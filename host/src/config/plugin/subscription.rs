@@ -21,22 +21,27 @@ pub struct Subscription {
     #[serde(default)]
     pub stream: Option<String>,
     /// The list, on Redis.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     pub list: Option<String>,
     /// The sorted set, on Redis.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     pub sorted_set: Option<String>,
     /// The channel, on Redis. What is published while no host listens is lost.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     pub channel: Option<String>,
     /// A pattern of channels, on Redis.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     pub pattern: Option<String>,
     /// The queue, on RabbitMQ.
     #[serde(default)]
     pub queue: Option<String>,
     /// The subject, on NATS; it may have wildcards. What is published while no host listens is lost.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     pub subject: Option<String>,
     /// The consumer group; without it, the plugin's name.
     #[serde(default)]

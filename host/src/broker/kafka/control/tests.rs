@@ -257,7 +257,7 @@ fn a_topic_that_is_missing_waits_and_another_of_its_name_begins_anew() {
     control.missing("Subscribed topic not available: other");
     assert_eq!(control.turn(now), (vec![], Next::Poll));
     control.missing("Subscribed topic not available: orders: Unknown");
-    assert_eq!(control.topics(), [TOPIC.into()]);
+    assert_eq!(control.topics(), [std::sync::Arc::from(TOPIC)]);
     assert_eq!(control.missing_places(), [place(0)]);
     assert!(control.flush().is_none() && control.positions(&[place(0)]).is_empty());
     let (actions, _) = control.turn(now);
