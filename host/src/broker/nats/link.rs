@@ -6,7 +6,7 @@
 //!
 //! What surprises:
 //! - The client says of a failed attempt only of which kind it was. What it shows to whoever may choose the next server
-//!   ([`ConnectOptions::reconnect_to_server_callback`]) has the server's own reason.
+//!   (`ConnectOptions::reconnect_to_server_callback`) has the server's own reason.
 //! - What is published while there is no connection is kept in a queue of bounded length, and a full one stops whoever
 //!   publishes. So nothing is, without a connection.
 //! - A header with a lone carriage return in it ends the client's task by a panic, for good. Nothing of the client says so;

@@ -2,7 +2,7 @@
 //!
 //! It is apart from those of the subscriptions: the server stops reading from a connection that publishes when it runs
 //! short of memory or disk, and would not take acknowledgements by it either. On it are a few channels, each of which
-//! publishes one batch at a time ([`confirm`](super::confirm)). An exchange that does not exist closes the channel it is
+//! publishes one batch at a time ([`confirm`]). An exchange that does not exist closes the channel it is
 //! published to by and takes what else is on the way with it; so exchanges are asked for first, by a channel that is
 //! opened for the question.
 //!
