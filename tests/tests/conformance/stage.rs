@@ -44,7 +44,7 @@ impl Names {
 pub(crate) const RETRY: &str =
     "    retry: { max_retries: 2, initial_interval: 20ms, max_interval: 50ms }\n";
 
-/// How often something is done: so many times, or as many as this variable says. `make chaos` sets it.
+/// How much of something: so much, or what this variable says. `make chaos` sets it.
 pub(crate) fn times(variable: &str, usually: usize) -> usize {
     match std::env::var(variable) {
         Ok(text) => text.parse().expect(variable),

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use serde_json::json;
@@ -192,6 +194,10 @@ impl<const QUORUM: bool> Subject for Rabbit<QUORUM> {
     async fn items(&self, place: &str) -> Vec<Item> {
         let count = self.count(place).await;
         let channel = self.channel().await;
+        // Unbounded is 2,000 to a quorum queue.
+        let all = u16::try_from(count).expect("not that many");
+        let qos = channel.basic_qos(all, BasicQosOptions::default()).await;
+        qos.expect("a prefetch");
         let options = BasicConsumeOptions::default();
         let consumer = channel
             .basic_consume(place.into(), "".into(), options, FieldTable::default())
