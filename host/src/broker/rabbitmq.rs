@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::broker::waiting::Troubles;
 use crate::commit::Destination;
 use crate::config::rabbitmq::{Declare, QueueKind, RabbitMq};
 use crate::delivery::Inbox;
@@ -38,7 +39,6 @@ use crate::ports::{
 mod confirm;
 mod connect;
 mod declare;
-mod health;
 mod ledger;
 mod link;
 mod look;
@@ -55,7 +55,6 @@ pub use link::retry_queue;
 pub use look::Look;
 
 use connect::Endpoint;
-use health::Troubles;
 use link::{Tries, dead_letters};
 use outlet::Outlet;
 use prefetch::Sizes;
@@ -90,7 +89,7 @@ impl RabbitBroker {
             return Err(BrokerError::Refused(reason));
         }
         let endpoint = Endpoint::new(config)?;
-        let troubles = Arc::new(Troubles::default());
+        let troubles = Troubles::new("rabbitmq");
         let part = troubles.part("rabbitmq: not connected yet");
         let declared = declare::all(&config.declare);
         let outlet = Arc::new(Outlet::new(endpoint.clone(), part, declared));

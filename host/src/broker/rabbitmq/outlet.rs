@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::confirm::{self, Outcome, Publish};
 use super::connect::{Endpoint, Trouble, reply_code, words};
 use super::declare::{self, Declaration, MISSING, Piece};
-use super::health::Part;
 use super::link::{Pace, Tries};
+use crate::broker::waiting::Part;
 
 /// How many batches are on the way at once.
 const CHANNELS: usize = 8;

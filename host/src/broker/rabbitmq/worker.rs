@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::{Endpoint, Trouble};
 use super::declare;
-use super::health::Part;
 use super::ledger::Held;
 use super::link::{Pace, Tries};
 use super::prefetch::{FIRST, Sizes};
@@ -28,6 +27,7 @@ use super::step::{Arrival, Tier, arrival};
 use super::subscription::{AT_ONCE, Live, Parking, Subscription, beside};
 use super::wire::parked::{self, Parked};
 use super::wire::{self, Received};
+use crate::broker::waiting::Part;
 use crate::delivery::Token;
 use crate::message::Message;
 
