@@ -32,7 +32,7 @@ properties: setup-test ## Draw new and many more cases for what is tested by pro
 chaos: setup-test ## 100 kills of the host, 10 restarts of each server and 20 changes of hosts, under load, on every broker
 	@sdk/build-guests.sh rust
 	@cargo build $(workspace) --bins --test conformance
-	@WHARF_KILLS=$${WHARF_KILLS:-50} WHARF_RESTARTS=$${WHARF_RESTARTS:-10} WHARF_SCALINGS=$${WHARF_SCALINGS:-5} WHARF_RECOVERY=5 \
+	@WHARF_KILLS=$${WHARF_KILLS:-50} WHARF_RESTARTS=$${WHARF_RESTARTS:-10} WHARF_SCALINGS=$${WHARF_SCALINGS:-5} \
 		cargo test $(workspace) --test conformance -- --test-threads 1 --show-output \
 		kill_nine_at_any_moment a_server_restarted one_host_to_three
 

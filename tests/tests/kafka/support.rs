@@ -19,7 +19,7 @@ use wharf_tests::source;
 pub use wharf_tests::source::room;
 
 /// Longest a test waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at something that is waited for.
 pub const LOOK: Duration = Duration::from_millis(20);
 

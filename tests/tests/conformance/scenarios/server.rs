@@ -11,9 +11,8 @@ use super::kill::in_hand;
 use crate::stage::{RETRY, Stage, times};
 use crate::subject::Subject;
 
-/// Longest time until work goes on after the server is back, seconds. `make chaos` asks for 5; beside everything else that
-/// `make test` runs at the same time a figure would say more about the machine.
-const RECOVERY: usize = 30;
+/// How long it may take from the answer of a server that was restarted until work goes on.
+const RECOVERY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn a_server_absent_at_start_is_waited_for<B: Subject>(stage: &mut Stage<B>) {
     stage.subject.down();
@@ -35,7 +34,6 @@ pub(crate) async fn a_server_absent_at_start_is_waited_for<B: Subject>(stage: &m
 pub(crate) async fn a_server_restarted_under_load_loses_nothing<B: Subject>(stage: &mut Stage<B>) {
     stage.setup().with(RETRY).write();
     let restarts = times("WHARF_RESTARTS", 4);
-    let recovery = Duration::from_secs(times("WHARF_RECOVERY", RECOVERY) as u64);
     let work = Work::mixed(restarts * 1_000);
     let host = stage.place.run().await;
     let mut published = 0;
@@ -53,7 +51,7 @@ pub(crate) async fn a_server_restarted_under_load_loses_nothing<B: Subject>(stag
         stage.until_ended(published.min(done + 1)).await;
         let took = back.elapsed();
         println!("{}: {took:?} after the server was back", B::COLUMN);
-        assert!(took < recovery, "{took:?} until work went on");
+        assert!(took < RECOVERY, "{took:?} until work went on");
     }
     stage.check_after_a_crash(&work).await;
     let messages = work.messages.len();
