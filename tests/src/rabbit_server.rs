@@ -23,12 +23,14 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::redis_server::free_port;
 
 /// How long a server may take to answer, or to go away in order.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an attempt to connect may take. The server may be starting beside others.
+const ATTEMPT: Duration = Duration::from_secs(10);
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -154,7 +156,7 @@ impl RabbitServer {
                 let said = self.said();
                 return Err(format!("rabbitmq-server ended at once: {status}\n{said}"));
             }
-            tokio::time::sleep(LOOK).await;
+            sleep(LOOK).await;
         }
     }
 
@@ -239,7 +241,7 @@ impl RabbitServer {
                 "it does not stop\n{}",
                 self.said()
             );
-            tokio::time::sleep(LOOK).await;
+            sleep(LOOK).await;
         }
     }
 
@@ -264,13 +266,31 @@ impl RabbitServer {
         self.port
     }
 
-    async fn try_connect(&self) -> lapin::Result<Connection> {
-        Connection::connect(&self.url(), ConnectionProperties::default()).await
+    /// The client does not answer an attempt that is refused just as it begins (lapin 4.12.3): whoever waits for it waits
+    /// for ever.
+    async fn try_connect(&self) -> Result<Connection, String> {
+        let url = self.url();
+        let connecting = Connection::connect(&url, ConnectionProperties::default());
+        match timeout(ATTEMPT, connecting).await {
+            Ok(connected) => connected.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer in {ATTEMPT:?}")),
+        }
+    }
+
+    async fn connect(&self) -> Connection {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.try_connect().await {
+                Ok(connection) => return connection,
+                Err(why) => assert!(Instant::now() < deadline, "{why}\n{}", self.said()),
+            }
+            sleep(LOOK).await;
+        }
     }
 
     /// A client of the test's own: a channel that confirms. It is open for as long as both live.
     pub async fn client(&self) -> (Connection, Channel) {
-        let connection = self.try_connect().await.expect("connected");
+        let connection = self.connect().await;
         let channel = connection.create_channel().await.expect("a channel");
         channel
             .confirm_select(ConfirmSelectOptions::default())
@@ -371,6 +391,8 @@ impl RabbitServer {
                 return depth;
             }
             assert!(Instant::now() < deadline, "{queue} holds {depth:?}");
+            // A tool is a whole virtual machine: it takes more of the machine than what is looked at.
+            sleep(LOOK * 5).await;
         }
     }
 

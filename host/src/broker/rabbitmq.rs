@@ -38,6 +38,7 @@ use crate::ports::{
 
 mod confirm;
 mod connect;
+mod consumers;
 mod declare;
 mod ledger;
 mod link;

@@ -14,11 +14,10 @@ use crate::support::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cuts_and_silence_lose_nothing() {
-    let server = RabbitServer::start().await;
+    let server = RabbitServer::shared().await;
     let proxy = Proxy::start(server.port()).await;
     for kind in KINDS {
-        let queue = kind.as_str();
-        server.declare(queue, queue, &[]).await;
+        let queue = &*queue_of(&server, kind).await;
         let (_connection, channel) = server.client().await;
         for n in 0..100 {
             publish(&channel, queue, &n.to_string(), persistent()).await;

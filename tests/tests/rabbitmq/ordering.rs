@@ -7,9 +7,9 @@ use wharf_tests::rabbit_server::RabbitServer;
 
 use crate::support::*;
 
-fn config(server: &RabbitServer, kind: QueueKind) -> RabbitMq {
+fn config(server: &RabbitServer, name: &str, kind: QueueKind) -> RabbitMq {
     let queue = serde_json::json!({ "kind": kind.as_str(), "single_active_consumer": true });
-    let declare = serde_json::json!({ "queues": { (kind.as_str()): queue } });
+    let declare = serde_json::json!({ "queues": { (name): queue } });
     RabbitMq {
         queue_kind: kind,
         declare: serde_json::from_value(declare).expect("a declaration"),
@@ -17,12 +17,12 @@ fn config(server: &RabbitServer, kind: QueueKind) -> RabbitMq {
     }
 }
 
-async fn ordered(server: &RabbitServer, kind: QueueKind) -> Host {
+async fn ordered(server: &RabbitServer, name: &str, kind: QueueKind) -> Host {
     let spec = SubscriptionSpec {
         ordered: true,
-        ..spec(kind.as_str())
+        ..spec(name)
     };
-    host_with(config(server, kind), spec).await
+    host_with(config(server, name, kind), spec).await
 }
 
 /// In the order they came.
@@ -36,10 +36,10 @@ fn numbers(deliveries: &[Delivery]) -> Vec<u32> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_released_comes_back_before_what_is_behind_it() {
-    let server = RabbitServer::start().await;
+    let server = RabbitServer::shared().await;
     for kind in [QueueKind::Classic, QueueKind::Quorum] {
-        let queue = kind.as_str();
-        let mut first = ordered(&server, kind).await;
+        let queue = &*name_of(kind);
+        let mut first = ordered(&server, queue, kind).await;
         first.ready().await;
         let (_connection, channel) = server.client().await;
         for n in 0..60 {
@@ -60,7 +60,7 @@ async fn what_is_released_comes_back_before_what_is_behind_it() {
         assert_eq!(numbers(&taken), (2..10).collect::<Vec<_>>(), "{queue}");
 
         // It reads beside it, and is given nothing.
-        let mut second = ordered(&server, kind).await;
+        let mut second = ordered(&server, queue, kind).await;
         second.ready().await;
 
         // Stopping leaves the rest where it was, and nobody else begins before all in hand has ended.
@@ -85,7 +85,7 @@ async fn what_is_released_comes_back_before_what_is_behind_it() {
         // Nor does a host that dies with some in hand, and more read.
         let lost = second.take(3).await;
         assert_eq!(numbers(&lost), [17, 18, 19]);
-        let mut third = ordered(&server, kind).await;
+        let mut third = ordered(&server, queue, kind).await;
         third.ready().await;
         second.broker.close().await;
         let mut next = 17;

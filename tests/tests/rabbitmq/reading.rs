@@ -9,10 +9,9 @@ use crate::support::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_any_client_publishes_is_read_and_accepted() {
-    let server = RabbitServer::start().await;
+    let server = RabbitServer::shared().await;
     for kind in KINDS {
-        let queue = kind.as_str();
-        server.declare(queue, queue, &[]).await;
+        let queue = &*queue_of(&server, kind).await;
         let (_connection, channel) = server.client().await;
         let properties = persistent()
             .with_message_id("o-7".into())
@@ -42,10 +41,9 @@ async fn what_any_client_publishes_is_read_and_accepted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_are_accepted_in_any_order_and_none_is_left() {
-    let server = RabbitServer::start().await;
+    let server = RabbitServer::shared().await;
     for kind in KINDS {
-        let queue = kind.as_str();
-        server.declare(queue, queue, &[]).await;
+        let queue = &*queue_of(&server, kind).await;
         let (_connection, channel) = server.client().await;
         for n in 0..300 {
             publish(&channel, queue, &n.to_string(), BasicProperties::default()).await;

@@ -1,6 +1,7 @@
 //! A subscription in a test's hands, and what tests ask of it. Everything polls with a deadline.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lapin::options::BasicPublishOptions;
@@ -23,6 +24,20 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Both kinds of queues.
 pub const KINDS: [QueueKind; 2] = [QueueKind::Classic, QueueKind::Quorum];
+
+/// A name for a queue that nobody else on the server has.
+pub fn name_of(kind: QueueKind) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{number}", kind.as_str())
+}
+
+/// A queue of a test's own on a server that others use too.
+pub async fn queue_of(server: &RabbitServer, kind: QueueKind) -> String {
+    let queue = name_of(kind);
+    server.declare(&queue, kind.as_str(), &[]).await;
+    queue
+}
 
 /// A subscription `in` of the plugin `billing` to this queue.
 pub fn spec(queue: &str) -> SubscriptionSpec {

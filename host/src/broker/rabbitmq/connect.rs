@@ -3,7 +3,12 @@
 //! TLS is rustls with ring. The client's own feature `rustls` would bring a second provider of cryptography (aws-lc, built
 //! from C), and with two of them rustls does not choose by itself; so `rustls--ring` and `rustls-native-certs` are taken
 //! without it.
+//!
+//! The client does not always answer (lapin 4.12.3). A connection attempt that is refused just as it begins, and a channel
+//! that is asked for just as its connection ends, leave whoever waits without a word and for ever: what would have answered
+//! is dropped. So nothing that it is asked is awaited without a bound ([`within`]).
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +108,20 @@ impl Endpoint {
             pace: pace(reply_code(error)),
         }
     }
+}
+
+/// What the client answers, or that it did not in time.
+pub(super) async fn within<T>(
+    limit: Duration,
+    asked: impl Future<Output = lapin::Result<T>>,
+) -> lapin::Result<T> {
+    let answer = tokio::time::timeout(limit, asked).await;
+    answer.unwrap_or_else(|_| Err(no_answer()))
+}
+
+/// The client said nothing.
+pub(super) fn no_answer() -> lapin::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no answer").into()
 }
 
 /// The server's reply code, where it is the server who complains.

@@ -20,16 +20,16 @@ use lapin::{Channel, Consumer};
 use sha2::{Digest as _, Sha256};
 
 use super::RabbitBroker;
-use super::connect::words;
+use super::connect::{within, words};
+use super::consumers::qos;
 use super::declare::{self, Piece};
 use super::link::dead_letters;
 use super::outlet::Live;
 use super::wire::{self, Reading, Received};
-use super::worker::qos;
 use crate::message::Message;
 use crate::ports::BrokerError;
 
-/// How long a connection may take.
+/// How long a connection, or an answer, may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Nothing comes for so long where something should: somebody else has it.
 const LULL: Duration = Duration::from_secs(2);
@@ -72,7 +72,7 @@ impl RabbitBroker {
         let name = name(queue)?;
         let left = self.count(queue).await?;
         let harmless = left == 0 || self.is_ours(&live, queue).await?;
-        let channel = live.connection.create_channel().await;
+        let channel = within(PATIENCE, live.connection.create_channel()).await;
         let queue: Arc<str> = queue.into();
         Ok(Look {
             channel: channel.map_err(|error| unavailable(&error))?,
@@ -112,7 +112,8 @@ impl RabbitBroker {
     /// Whether a queue is as the host makes them: then the server has nothing against its declaration.
     async fn is_ours(&self, live: &Live, queue: &str) -> Result<bool, BrokerError> {
         let queue = dead_letters(queue, self.quorum).ok_or_else(too_long)?;
-        let problems = declare::make(&live.connection, &[Piece::Queue(queue)]).await;
+        let piece = [Piece::Queue(queue)];
+        let problems = within(PATIENCE, declare::make(&live.connection, &piece)).await;
         Ok(problems.map_err(|error| unavailable(&error))?.is_empty())
     }
 }
@@ -153,8 +154,8 @@ impl Look {
             found.push(self.taken(delivery)?);
         }
         let options = BasicCancelOptions::default();
-        let cancelled = self.channel.basic_cancel(consumer.tag(), options).await;
-        cancelled.map_err(failed)?;
+        let cancelled = self.channel.basic_cancel(consumer.tag(), options);
+        within(PATIENCE, cancelled).await.map_err(failed)?;
         // Somebody else reads it too, where there are fewer than there were.
         self.left = match found.len() < wanted {
             true => 0,
@@ -167,9 +168,9 @@ impl Look {
         qos(&self.channel, prefetch).await?;
         let options = BasicConsumeOptions::default();
         let table = FieldTable::default();
-        self.channel
-            .basic_consume(self.queue.clone(), "".into(), options, table)
-            .await
+        let queue = self.queue.clone();
+        let consuming = self.channel.basic_consume(queue, "".into(), options, table);
+        within(PATIENCE, consuming).await
     }
 
     fn taken(&mut self, delivery: Delivery) -> Result<Message, BrokerError> {
@@ -222,7 +223,8 @@ impl Look {
         for position in positions {
             if let Some(tag) = self.taken.remove(position) {
                 let acked = self.channel.basic_ack(tag, BasicAckOptions::default());
-                acked.await.map_err(|error| unavailable(&error))?;
+                let acked = within(PATIENCE, acked).await;
+                acked.map_err(|error| unavailable(&error))?;
                 removed += 1;
             }
         }
@@ -240,6 +242,6 @@ impl Look {
     /// Gives back what is left, at its places.
     pub async fn end(self) {
         // Where the connection is gone, the server has it already.
-        drop(self.channel.close(200, "done".into()).await);
+        drop(within(PATIENCE, self.channel.close(200, "done".into())).await);
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::confirm::{self, Outcome, Publish};
-use super::connect::{Endpoint, Trouble, reply_code, words};
+use super::connect::{Endpoint, Trouble, no_answer, reply_code, within, words};
 use super::declare::{self, Declaration, MISSING, Piece};
 use super::link::{Pace, Tries};
 use crate::broker::waiting::Part;
@@ -149,7 +149,8 @@ impl Outlet {
         });
         let trouble = self.serve(&live, tries, closing).await;
         self.live.send_replace(None);
-        // It may be gone already; whoever waits for a confirmation is told either way.
+        // Whoever waits for an answer is told; the client does not always.
+        live.broken.cancel();
         let bye = live.connection.close(200, "done".into());
         drop(tokio::time::timeout(GOODBYE, bye).await);
         trouble
@@ -278,12 +279,10 @@ impl Outlet {
             channel.close(200, "done".into()).await?;
             Ok(u64::from(declared.message_count()))
         };
-        let answer: Result<lapin::Result<u64>, _> = tokio::time::timeout(ANSWER, asked).await;
-        match answer {
-            Ok(Ok(ready)) => Ok(Some(ready)),
-            Ok(Err(error)) if reply_code(&error) == Some(MISSING) => Ok(None),
-            Ok(Err(error)) => Err(format!("rabbitmq: {}", words(&error))),
-            Err(_) => Err("rabbitmq: no answer".to_owned()),
+        match within(ANSWER, asked).await {
+            Ok(ready) => Ok(Some(ready)),
+            Err(error) if reply_code(&error) == Some(MISSING) => Ok(None),
+            Err(error) => Err(format!("rabbitmq: {}", words(&error))),
         }
     }
 }
@@ -294,8 +293,30 @@ impl Live {
         self.connection.configuration().frame_max()
     }
 
+    /// What the client answers; `None` where the connection has ended, or there was no answer in time. Then the connection
+    /// is given up: what is still on its way could be taken for an answer to something else.
+    async fn answered<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            answer = tokio::time::timeout(PATIENCE, asked) => {
+                if answer.is_err() {
+                    self.broken.cancel();
+                }
+                answer.ok()
+            }
+            () = self.broken.cancelled() => None,
+        }
+    }
+
     /// Publishes by a channel that is free. `None`s where the server did not answer.
     pub(super) async fn confirmed(&self, batch: &[Publish<'_>]) -> Vec<Option<Outcome>> {
+        match self.answered(self.publish(batch)).await {
+            Some(outcomes) => outcomes.into_iter().map(Some).collect(),
+            None => vec![None; batch.len()],
+        }
+    }
+
+    async fn publish(&self, batch: &[Publish<'_>]) -> Vec<Outcome> {
         let mut slot = match self.channels.iter().find_map(|c| c.try_lock().ok()) {
             Some(free) => free,
             None => self.channels[fastrand::usize(..CHANNELS)].lock().await,
@@ -307,20 +328,15 @@ impl Live {
         };
         let channel = match opened {
             Ok(channel) => channel,
-            Err(error) => return vec![Some(Outcome::Lost(error)); batch.len()],
+            Err(error) => return vec![Outcome::Lost(error); batch.len()],
         };
-        let answers = tokio::time::timeout(PATIENCE, confirm::publish(&channel, batch)).await;
-        let Ok(outcomes) = answers else {
-            // What is still on its way could be taken for an answer to the next batch.
-            self.broken.cancel();
-            return vec![None; batch.len()];
-        };
+        let outcomes = confirm::publish(&channel, batch).await;
         if outcomes.iter().any(|o| matches!(o, Outcome::Lost(_))) {
             self.exchanges.lock().clear();
         } else {
             *slot = Some(channel);
         }
-        outcomes.into_iter().map(Some).collect()
+        outcomes
     }
 
     /// Whether an exchange is there. Asked once in the life of a connection.
@@ -328,17 +344,21 @@ impl Live {
         if name.as_str().is_empty() || self.exchanges.lock().contains(name) {
             return Ok(());
         }
-        let channel = self.connection.create_channel().await?;
-        let options = ExchangeDeclareOptions {
-            passive: true,
-            ..ExchangeDeclareOptions::default()
+        let asked = async {
+            let channel = self.connection.create_channel().await?;
+            let options = ExchangeDeclareOptions {
+                passive: true,
+                ..ExchangeDeclareOptions::default()
+            };
+            // Its kind is not looked at where it is only asked for.
+            let kind = ExchangeKind::Direct;
+            channel
+                .exchange_declare(name.clone(), kind, options, FieldTable::default())
+                .await?;
+            channel.close(200, "done".into()).await
         };
-        // Its kind is not looked at where it is only asked for.
-        let kind = ExchangeKind::Direct;
-        channel
-            .exchange_declare(name.clone(), kind, options, FieldTable::default())
-            .await?;
-        channel.close(200, "done".into()).await?;
+        let answer = self.answered(asked).await;
+        answer.unwrap_or_else(|| Err(no_answer()))?;
         self.exchanges.lock().insert(name.clone());
         Ok(())
     }
@@ -346,7 +366,10 @@ impl Live {
     /// Makes a queue of the host's own, once in the life of a connection.
     pub(super) async fn queue(&self, queue: &Declaration) -> lapin::Result<()> {
         if !self.queues.lock().contains(&queue.name) {
-            declare::ensure(&self.connection, queue).await?;
+            let made = self
+                .answered(declare::ensure(&self.connection, queue))
+                .await;
+            made.unwrap_or_else(|| Err(no_answer()))?;
             self.queues.lock().insert(queue.name.clone());
         }
         Ok(())

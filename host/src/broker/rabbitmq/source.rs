@@ -8,9 +8,10 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connect::words;
+use super::consumers::qos;
 use super::step::{Step, step};
 use super::subscription::{Live, Parking, Subscription, beside};
-use super::worker::{Fetched, qos};
+use super::worker::Fetched;
 use crate::commit::{Commit, Destination};
 use crate::delivery::{Delivery, Inbox, Token};
 use crate::ports::{BrokerError, Committed, Room, Settle, SettleError, Settler, Source};

@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use lapin::options::BasicAckOptions;
@@ -18,7 +19,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::confirm::{Outcome, Publish};
-use super::connect::words;
+use super::connect::{within, words};
 use super::declare::{Declaration, Piece};
 use super::ledger::{Epoch, Held, Ledger};
 use super::link::Own;
@@ -31,6 +32,9 @@ use crate::ports::{BrokerError, SubscriptionSpec};
 
 /// How much is parked in one batch.
 pub(super) const AT_ONCE: usize = 256;
+
+/// How long acknowledgements may take to be sent.
+const SENDING: Duration = Duration::from_secs(30);
 
 /// A connection that works.
 pub(super) struct Live {
@@ -259,8 +263,11 @@ impl Subscription {
             live.channel
                 .basic_ack(ack.tag, BasicAckOptions { multiple })
         });
-        let all: lapin::Result<()> = join_all(sent).await.into_iter().collect();
-        all.map_err(|error| words(&error))
+        let all = async { join_all(sent).await.into_iter().collect() };
+        within(SENDING, all).await.map_err(|error| {
+            live.broken.cancel();
+            words(&error)
+        })
     }
 
     /// Puts messages into the subscription's own queues. Answers in order; what is wrong where one was not taken.

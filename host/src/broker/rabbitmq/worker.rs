@@ -1,6 +1,6 @@
 //! The task that reads a subscription: it connects, makes its queue, consumes, and begins again when anything breaks.
 //!
-//! It consumes from the source and from the subscription's own queue, by one channel. What arrives goes to the source by
+//! It consumes from the source and from the subscription's own queue, by one channel ([`consumers`](super::consumers)). What arrives goes to the source by
 //! a queue with room for the prefetch of both; only what a lost connection left in it makes the worker wait. When the size
 //! of messages asks for another prefetch, new consumers take the place of the old ones ([`prefetch`](super::prefetch)).
 
@@ -9,22 +9,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use futures_util::stream::{self, BoxStream, SelectAll};
-use futures_util::{StreamExt as _, stream::ReadyChunks};
+use lapin::Connection;
 use lapin::message::Delivery;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Connection, Consumer};
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::{Endpoint, Trouble};
+use super::consumers::{Consumers, Item};
 use super::declare;
 use super::ledger::Held;
 use super::link::{Pace, Tries};
 use super::prefetch::{FIRST, Sizes};
 use super::step::{Arrival, Tier, arrival};
-use super::subscription::{AT_ONCE, Live, Parking, Subscription, beside};
+use super::subscription::{Live, Parking, Subscription, beside};
 use super::wire::parked::{self, Parked};
 use super::wire::{self, Received};
 use crate::broker::waiting::Part;
@@ -35,6 +32,9 @@ use crate::message::Message;
 const OPENING: Duration = Duration::from_secs(10);
 /// How long the server may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
+
+/// How many messages are moved before they are acknowledged.
+const MOVED: usize = 32;
 
 /// A message that was read and not handed over.
 pub(super) struct Fetched {
@@ -64,29 +64,6 @@ enum End {
     Rewound,
     /// It is not needed any more.
     Closed,
-}
-
-/// What comes by the consumers.
-enum Item {
-    Delivered {
-        own: bool,
-        delivery: Box<Delivery>,
-    },
-    Failed(lapin::Error),
-    /// A consumer ended.
-    Ended(ShortString),
-}
-
-type Items = ReadyChunks<SelectAll<BoxStream<'static, Item>>>;
-
-/// The consumers of a connection.
-struct Consumers {
-    items: Items,
-    /// Those that read.
-    tags: Vec<ShortString>,
-    /// Those that were told to end and have not.
-    ending: Vec<ShortString>,
-    prefetch: u16,
 }
 
 impl Worker {
@@ -159,14 +136,10 @@ impl Worker {
         } else {
             FIRST
         };
-        let mut consumers = Consumers {
-            items: SelectAll::new().ready_chunks(AT_ONCE),
-            tags: Vec::new(),
-            ending: Vec::new(),
-            prefetch: self.sizes.wanted(first, self.sub.window, self.sub.bytes()),
-        };
+        let wanted = self.sizes.wanted(first, self.sub.window, self.sub.bytes());
+        let mut consumers = Consumers::new(wanted);
         let live = self.sub.up(connection, channel);
-        let consuming = self.consume(&live, &mut consumers).await;
+        let consuming = consumers.consume(&self.sub, &live).await;
         if let Err(error) = consuming {
             self.sub.down();
             return Err(trouble(error));
@@ -191,25 +164,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Consumes from both queues, in the place of those that do.
-    async fn consume(&self, live: &Live, consumers: &mut Consumers) -> lapin::Result<()> {
-        qos(&live.channel, consumers.prefetch).await?;
-        let before = std::mem::take(&mut consumers.tags);
-        for (queue, own) in [(&self.sub.queue, false), (&self.sub.retry, true)] {
-            let options = BasicConsumeOptions::default();
-            let consuming = live.channel.basic_consume(
-                queue.clone(),
-                "".into(),
-                options,
-                FieldTable::default(),
-            );
-            let consumer = consuming.await?;
-            consumers.tags.push(consumer.tag());
-            consumers.items.get_mut().push(items(consumer, own));
-        }
-        end(live, consumers, before).await
-    }
-
     async fn read(&mut self, live: &Live, mut consumers: Consumers) -> End {
         let stopping = self.sub.stopping.clone();
         let mut cancelled = false;
@@ -222,12 +176,11 @@ impl Worker {
                 // Under an order promise they read on until all in hand has ended.
                 () = stopping.cancelled(), if !cancelled && !self.sub.ordered => {
                     cancelled = true;
-                    let tags = std::mem::take(&mut consumers.tags);
-                    if let Err(error) = end(live, &mut consumers, tags).await {
+                    if let Err(error) = consumers.end(live).await {
                         return End::Broke(self.endpoint.trouble(&error));
                     }
                 }
-                items = consumers.items.next() => {
+                items = consumers.next() => {
                     let Some(items) = items else {
                         return self.finish(live).await;
                     };
@@ -257,7 +210,7 @@ impl Worker {
             }
             Some(better) => {
                 consumers.prefetch = better;
-                self.consume(live, consumers).await
+                consumers.consume(&self.sub, live).await
             }
         }
     }
@@ -276,13 +229,11 @@ impl Worker {
                     moves.extend(self.arrived(live, own, *delivery).await);
                 }
                 Item::Failed(error) => return Err(End::Broke(self.endpoint.trouble(&error))),
-                Item::Ended(tag) => match consumers.ending.iter().position(|t| *t == tag) {
-                    Some(at) => drop(consumers.ending.swap_remove(at)),
-                    None => {
-                        let why = "the server ended a consumer: its queue may be gone";
-                        return Err(self.broke(why));
-                    }
-                },
+                Item::Ended(tag) if consumers.was_told(&tag) => {}
+                Item::Ended(_) => {
+                    let why = "the server ended a consumer: its queue may be gone";
+                    return Err(self.broke(why));
+                }
             }
         }
         self.moved(live, moves).await;
@@ -360,10 +311,12 @@ impl Worker {
     }
 
     /// Moves messages into the subscription's own queue, until that is done: while the server takes nothing, what is
-    /// behind them waits too.
+    /// behind them waits too. A few at a time: what is put there and not acknowledged yet when the connection breaks is in
+    /// both queues afterwards.
     async fn moved(&self, live: &Live, mut moves: Vec<(Token, Parking)>) {
         let mut tries = self.tries.clone();
         while !moves.is_empty() {
+            let rest = moves.split_off(moves.len().min(MOVED));
             let (tokens, parkings): (Vec<_>, Vec<_>) = moves.into_iter().unzip();
             let results = self.sub.park(live, &parkings).await;
             let (mut taken, mut left) = (Vec::new(), Vec::new());
@@ -385,6 +338,7 @@ impl Worker {
                 return live.broken.cancel();
             }
             moves = left;
+            moves.extend(rest);
             let Some(reason) = why else { continue };
             tracing::debug!(queue = %self.sub.queue, reason, "rabbitmq: cannot move");
             let wait = tries.failed(Pace::Soon, fastrand::f64());
@@ -397,32 +351,4 @@ impl Worker {
             }
         }
     }
-}
-
-pub(super) async fn qos(channel: &Channel, prefetch: u16) -> lapin::Result<()> {
-    channel
-        .basic_qos(prefetch, BasicQosOptions::default())
-        .await
-}
-
-/// Tells consumers to end. What was on its way to them still comes.
-async fn end(live: &Live, consumers: &mut Consumers, tags: Vec<ShortString>) -> lapin::Result<()> {
-    for tag in tags {
-        consumers.ending.push(tag.clone());
-        let options = BasicCancelOptions::default();
-        live.channel.basic_cancel(tag, options).await?;
-    }
-    Ok(())
-}
-
-fn items(consumer: Consumer, own: bool) -> BoxStream<'static, Item> {
-    let tag = consumer.tag();
-    let items = consumer.map(move |item| match item {
-        Ok(delivery) => Item::Delivered {
-            own,
-            delivery: Box::new(delivery),
-        },
-        Err(error) => Item::Failed(error),
-    });
-    items.chain(stream::iter([Item::Ended(tag)])).boxed()
 }

@@ -1,0 +1,111 @@
+//! The consumers of a connection: one of the source, one of the subscription's own queue.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream, ReadyChunks, SelectAll};
+use lapin::message::Delivery;
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Consumer};
+
+use super::connect::within;
+use super::subscription::{AT_ONCE, Live, Subscription};
+
+/// How long the server may take to begin or end consuming.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// What comes by the consumers.
+pub(super) enum Item {
+    Delivered {
+        own: bool,
+        delivery: Box<Delivery>,
+    },
+    Failed(lapin::Error),
+    /// A consumer ended.
+    Ended(ShortString),
+}
+
+/// See the module.
+pub(super) struct Consumers {
+    items: ReadyChunks<SelectAll<BoxStream<'static, Item>>>,
+    /// Those that read.
+    tags: Vec<ShortString>,
+    /// Those that were told to end and have not.
+    ending: Vec<ShortString>,
+    pub(super) prefetch: u16,
+}
+
+impl Consumers {
+    /// None yet.
+    pub(super) fn new(prefetch: u16) -> Self {
+        Self {
+            items: SelectAll::new().ready_chunks(AT_ONCE),
+            tags: Vec::new(),
+            ending: Vec::new(),
+            prefetch,
+        }
+    }
+
+    /// Consumes from both queues, in the place of those that do.
+    pub(super) async fn consume(&mut self, sub: &Subscription, live: &Live) -> lapin::Result<()> {
+        qos(&live.channel, self.prefetch).await?;
+        let before = std::mem::take(&mut self.tags);
+        for (queue, own) in [(&sub.queue, false), (&sub.retry, true)] {
+            let consuming = live.channel.basic_consume(
+                queue.clone(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            );
+            let consumer = within(ANSWER, consuming).await?;
+            self.tags.push(consumer.tag());
+            self.items.get_mut().push(items(consumer, own));
+        }
+        self.end_these(live, before).await
+    }
+
+    /// Tells those that read to end. What was on its way to them still comes.
+    pub(super) async fn end(&mut self, live: &Live) -> lapin::Result<()> {
+        let tags = std::mem::take(&mut self.tags);
+        self.end_these(live, tags).await
+    }
+
+    async fn end_these(&mut self, live: &Live, tags: Vec<ShortString>) -> lapin::Result<()> {
+        for tag in tags {
+            self.ending.push(tag.clone());
+            let options = BasicCancelOptions::default();
+            within(ANSWER, live.channel.basic_cancel(tag, options)).await?;
+        }
+        Ok(())
+    }
+
+    /// What came; `None` once all have ended.
+    pub(super) async fn next(&mut self) -> Option<Vec<Item>> {
+        self.items.next().await
+    }
+
+    /// Whether a consumer that ended had been told to.
+    pub(super) fn was_told(&mut self, tag: &ShortString) -> bool {
+        let at = self.ending.iter().position(|told| told == tag);
+        at.map(|at| self.ending.swap_remove(at)).is_some()
+    }
+}
+
+/// Asks for so many at once. The server answers when it has dealt with what was sent before.
+pub(super) async fn qos(channel: &Channel, prefetch: u16) -> lapin::Result<()> {
+    let options = BasicQosOptions::default();
+    within(ANSWER, channel.basic_qos(prefetch, options)).await
+}
+
+fn items(consumer: Consumer, own: bool) -> BoxStream<'static, Item> {
+    let tag = consumer.tag();
+    let items = consumer.map(move |item| match item {
+        Ok(delivery) => Item::Delivered {
+            own,
+            delivery: Box::new(delivery),
+        },
+        Err(error) => Item::Failed(error),
+    });
+    items.chain(stream::iter([Item::Ended(tag)])).boxed()
+}
