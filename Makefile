@@ -48,7 +48,7 @@ lint: setup-rust ## Formatting, clippy, licences and documentation, warnings den
 	@tests/lint.sh
 
 lint-features: setup-rust ## Check the host without default features, and with each broker alone
-	@for features in "" kafka rabbitmq redis; do \
+	@for features in "" kafka nats rabbitmq redis; do \
 		echo "features: $${features:-none}"; \
 		cargo clippy --locked --package wharf --no-default-features --features "$$features" --bins --lib -- -D warnings; \
 	done

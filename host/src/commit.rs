@@ -36,6 +36,8 @@ pub struct Destination {
     pub address: Arc<str>,
     /// The routing key, where the place is an exchange.
     pub routing_key: Option<Arc<str>>,
+    /// Past the broker's streams, to whoever listens now (NATS).
+    pub core: bool,
     /// Trim the destination to about this many entries, where the broker can.
     pub max_len: Option<u64>,
     /// Which field carries the payload, on brokers whose records are fields (Redis streams).
@@ -57,6 +59,7 @@ impl Destination {
             kind,
             address: address.into(),
             routing_key: None,
+            core: false,
             max_len: None,
             payload_field: None,
         }

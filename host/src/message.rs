@@ -8,6 +8,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+#[cfg(any(
+    feature = "kafka",
+    feature = "nats",
+    feature = "rabbitmq",
+    feature = "redis"
+))]
 pub(crate) mod flat;
 
 /// One header. Order is kept and names may repeat.

@@ -41,6 +41,7 @@ mod core;
 mod declare;
 mod ledger;
 mod link;
+mod look;
 mod publisher;
 mod pull;
 mod source;
@@ -50,6 +51,7 @@ mod wire;
 mod worker;
 
 pub use declare::retry_subject;
+pub use look::Shelf;
 
 use connect::Endpoint;
 use core::{CoreSettler, CoreSource, CoreSubscription};
@@ -112,6 +114,18 @@ impl NatsBroker {
             workers: TaskTracker::new(),
             keeper,
         })
+    }
+
+    /// One for a command: it waits for the connection when it publishes, and reads nothing.
+    ///
+    /// # Errors
+    /// When its credentials cannot be read.
+    pub fn open_client(name: impl Into<Arc<str>>, config: &Nats) -> Result<Self, BrokerError> {
+        let mut broker = Self::open(name, config)?;
+        let (link, declared) = (Arc::clone(&broker.link), Arc::clone(&broker.declared));
+        let publisher = NatsPublisher::new(link, declared, broker.clock);
+        broker.publisher = Arc::new(publisher.waiting(look::PATIENCE));
+        Ok(broker)
     }
 
     fn read_stream(&self, spec: &SubscriptionSpec, inbox: Arc<Inbox>) -> Subscribed {

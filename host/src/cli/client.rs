@@ -13,6 +13,8 @@ use super::tail::Following;
 use crate::broker::embedded::Embedded;
 #[cfg(feature = "kafka")]
 use crate::broker::kafka::KafkaBroker;
+#[cfg(feature = "nats")]
+use crate::broker::nats::NatsBroker;
 #[cfg(feature = "rabbitmq")]
 use crate::broker::rabbitmq::RabbitBroker;
 #[cfg(feature = "redis")]
@@ -33,6 +35,9 @@ pub(super) enum Client {
     /// A RabbitMQ server.
     #[cfg(feature = "rabbitmq")]
     RabbitMq(Box<RabbitLetters>),
+    /// A NATS server.
+    #[cfg(feature = "nats")]
+    Nats(Box<NatsBroker>),
 }
 
 impl Client {
@@ -59,6 +64,10 @@ impl Client {
             config::Broker::RabbitMq(rabbitmq) => RabbitBroker::open_client(name, rabbitmq)
                 .map(|broker| Self::RabbitMq(Box::new(RabbitLetters::new(broker))))
                 .map_err(|error| at(error.into())),
+            #[cfg(feature = "nats")]
+            config::Broker::Nats(nats) => NatsBroker::open_client(name, nats)
+                .map(|broker| Self::Nats(Box::new(broker)))
+                .map_err(|error| at(error.into())),
             #[allow(unreachable_patterns, reason = "only where a kind was not compiled in")]
             other => Err(at(Failure::new(format!(
                 "this build of wharf has no `{}`",
@@ -76,6 +85,8 @@ impl Client {
             Self::Kafka(kafka) => &**kafka,
             #[cfg(feature = "rabbitmq")]
             Self::RabbitMq(rabbitmq) => &rabbitmq.broker,
+            #[cfg(feature = "nats")]
+            Self::Nats(nats) => &**nats,
         }
     }
 
@@ -89,6 +100,8 @@ impl Client {
             Self::Kafka(kafka) => &**kafka,
             #[cfg(feature = "rabbitmq")]
             Self::RabbitMq(rabbitmq) => &**rabbitmq,
+            #[cfg(feature = "nats")]
+            Self::Nats(nats) => &**nats,
         }
     }
 
@@ -108,6 +121,8 @@ impl Client {
             Self::Kafka(kafka) => Box::new(super::tail::KafkaTail::new(kafka, topic)),
             #[cfg(feature = "rabbitmq")]
             Self::RabbitMq(_) => Box::new(super::tail::RabbitTail::new(topic)),
+            #[cfg(feature = "nats")]
+            Self::Nats(nats) => Box::new(super::tail::NatsTail::new(nats, topic)),
         }
     }
 
@@ -118,7 +133,7 @@ impl Client {
 
     /// Makes a place of a subscription's own, where the first message would not.
     #[cfg_attr(
-        not(feature = "rabbitmq"),
+        not(any(feature = "nats", feature = "rabbitmq")),
         allow(
             unused_variables,
             clippy::unused_async,
@@ -129,6 +144,8 @@ impl Client {
         match self {
             #[cfg(feature = "rabbitmq")]
             Self::RabbitMq(rabbitmq) => Ok(rabbitmq.broker.make(place).await?),
+            #[cfg(feature = "nats")]
+            Self::Nats(nats) => Ok(nats.make(place).await?),
             _ => Ok(()),
         }
     }

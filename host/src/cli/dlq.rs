@@ -10,6 +10,8 @@ mod embedded;
 mod kafka;
 mod letters;
 mod list;
+#[cfg(feature = "nats")]
+mod nats;
 mod purge;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;

@@ -21,6 +21,7 @@ use super::progress::Progress;
 use crate::commit::Destination;
 use crate::config::{Config, PayloadField};
 use crate::message::{Header, Outgoing};
+use crate::place::PlaceKind;
 
 /// Arguments of `wharf publish`.
 #[derive(Debug, clap::Args)]
@@ -160,7 +161,11 @@ impl Args {
     }
 
     fn destination(&self, config: &Config) -> Result<Arc<Destination>> {
-        let (broker, (kind, address), payload_field) = match (&self.to, &self.broker, &self.topic) {
+        let (broker, (kind, address), payload_field, core) = match (
+            &self.to,
+            &self.broker,
+            &self.topic,
+        ) {
             (Some(to), ..) => {
                 let source = subscription(config, to)?.source;
                 let field = match &source.payload {
@@ -169,16 +174,26 @@ impl Args {
                 };
                 let place = source.place();
                 let place = place.ok_or_else(|| Failure::usage(format!("`{to}` reads nothing")))?;
-                (&*source.broker, place, field)
+                if let (PlaceKind::Stream, "nats") =
+                    (place.0, broker(config, &source.broker)?.kind())
+                {
+                    return Err(Failure::usage(format!(
+                        "`{to}` reads a stream of NATS, which takes messages by their subjects: name the broker and a subject that `{}` holds",
+                        place.1
+                    )));
+                }
+                // Whoever reads a subject listens now; there is nobody to keep it for them.
+                (&*source.broker, place, field, place.0 == PlaceKind::Subject)
             }
             (None, Some(name), Some(place)) => {
                 let own = broker(config, name)?.places().own;
-                (&**name, (own, &**place), None)
+                (&**name, (own, &**place), None, false)
             }
             _ => return Err(Failure::usage("name a broker and a topic, or `--to`")),
         };
         Ok(Arc::new(Destination {
             payload_field,
+            core,
             ..Destination::new("publish", broker, kind, address)
         }))
     }

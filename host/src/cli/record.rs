@@ -5,7 +5,12 @@ use serde_json::{Map, Value, json};
 use super::line;
 use super::output::time;
 use crate::broker::embedded::StoredMessage;
-#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "redis"))]
+#[cfg(any(
+    feature = "kafka",
+    feature = "nats",
+    feature = "rabbitmq",
+    feature = "redis"
+))]
 use crate::message::Message;
 use crate::message::Outgoing;
 
@@ -57,7 +62,12 @@ impl From<StoredMessage> for Record {
     }
 }
 
-#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "redis"))]
+#[cfg(any(
+    feature = "kafka",
+    feature = "nats",
+    feature = "rabbitmq",
+    feature = "redis"
+))]
 impl From<Message> for Record {
     fn from(message: Message) -> Self {
         Self {

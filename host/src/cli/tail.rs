@@ -3,6 +3,8 @@
 mod embedded;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 #[cfg(feature = "redis")]
@@ -14,6 +16,8 @@ use owo_colors::OwoColorize as _;
 pub(super) use self::embedded::EmbeddedTail;
 #[cfg(feature = "kafka")]
 pub(super) use self::kafka::{KafkaTail, record as kafka_record};
+#[cfg(feature = "nats")]
+pub(super) use self::nats::NatsTail;
 #[cfg(feature = "rabbitmq")]
 pub(super) use self::rabbitmq::RabbitTail;
 #[cfg(feature = "redis")]
@@ -41,7 +45,7 @@ const PAYLOAD: usize = 64 * 1024;
 pub(super) struct Args {
     /// The broker's name in the configuration
     broker: String,
-    /// The topic or stream
+    /// The topic or stream; on NATS also a subject of one
     topic: String,
     /// How many of the newest messages to begin with
     #[arg(short = 'n', long = "lines", default_value_t = 10, value_name = "N")]

@@ -33,6 +33,9 @@ pub enum Broker {
     /// RabbitMQ.
     #[cfg(feature = "rabbitmq")]
     RabbitMq(Box<rabbitmq::RabbitMq>),
+    /// NATS, core and JetStream.
+    #[cfg(feature = "nats")]
+    Nats(Box<nats::Nats>),
 }
 
 impl Broker {
@@ -47,6 +50,8 @@ impl Broker {
             Self::Kafka(_) => "kafka",
             #[cfg(feature = "rabbitmq")]
             Self::RabbitMq(_) => "rabbitmq",
+            #[cfg(feature = "nats")]
+            Self::Nats(_) => "nats",
         }
     }
 

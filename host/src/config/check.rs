@@ -81,6 +81,8 @@ impl<'a> Check<'a> {
             Broker::Kafka(kafka) => format!("kafka {}", kafka.bootstrap_servers),
             #[cfg(feature = "rabbitmq")]
             Broker::RabbitMq(rabbitmq) => format!("rabbitmq {}", rabbitmq.url.expose()),
+            #[cfg(feature = "nats")]
+            Broker::Nats(nats) => format!("nats {}", nats.url.expose()),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Which places each type of broker has, and how a place is written.
 
-use crate::place::PlaceKind::{self, Exchange, Queue, Stream, Topic};
+use crate::place::PlaceKind::{self, Exchange, Queue, Stream, Subject, Topic};
 
 /// The places of one type of broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Places {
 }
 
 /// By the type of the broker, also of those that were not compiled in.
-const PLACES: [(&str, Places); 4] = [
+const PLACES: [(&str, Places); 5] = [
     (
         "embedded",
         Places {
@@ -52,6 +52,15 @@ const PLACES: [(&str, Places); 4] = [
             reads: &[Queue],
             writes: &[Queue, Exchange],
             own: Queue,
+        },
+    ),
+    (
+        "nats",
+        Places {
+            reads: &[Stream, Subject],
+            // A stream is published to by a subject that it holds.
+            writes: &[Subject],
+            own: Subject,
         },
     ),
 ];

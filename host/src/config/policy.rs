@@ -159,9 +159,7 @@ pub struct DeadLetter {
     pub stream: Option<String>,
     /// The queue on RabbitMQ; without it, `dlq.{subscription}.{plugin}`.
     pub queue: Option<String>,
-    /// The subject on NATS; without it, `dlq.{subscription}.{plugin}`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
+    /// The subject on NATS, which a stream has to hold; without it, `dlq.{subscription}.{plugin}`.
     pub subject: Option<String>,
 }
 

@@ -160,6 +160,8 @@ impl Opening<'_> {
             Some(config::Broker::Kafka(_)) => PREFETCH,
             #[cfg(feature = "rabbitmq")]
             Some(config::Broker::RabbitMq(_)) => PREFETCH,
+            #[cfg(feature = "nats")]
+            Some(config::Broker::Nats(_)) => PREFETCH,
             Some(config::Broker::Embedded(_)) | None => PREFETCH,
         }
     }
@@ -204,6 +206,7 @@ impl Opening<'_> {
             let (kind, address) = place;
             let destination = Destination {
                 routing_key: d.routing_key.as_deref().map(Arc::from),
+                core: d.core,
                 max_len: d.max_len,
                 payload_field: d.payload.as_deref().map(Arc::from),
                 ..Destination::new(name.as_str(), d.broker.as_str(), kind, address)

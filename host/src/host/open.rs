@@ -8,6 +8,8 @@ use tokio::sync::Semaphore;
 use crate::broker::embedded::Embedded;
 #[cfg(feature = "kafka")]
 use crate::broker::kafka::KafkaBroker;
+#[cfg(feature = "nats")]
+use crate::broker::nats::NatsBroker;
 #[cfg(feature = "rabbitmq")]
 use crate::broker::rabbitmq::RabbitBroker;
 #[cfg(feature = "redis")]
@@ -77,6 +79,11 @@ async fn broker_of(name: &str, broker: &config::Broker) -> Result<Arc<dyn Broker
         #[cfg(feature = "rabbitmq")]
         config::Broker::RabbitMq(options) => {
             let opened = RabbitBroker::open(name, options).map_err(|e| refused(e.to_string()))?;
+            Ok(Arc::new(opened))
+        }
+        #[cfg(feature = "nats")]
+        config::Broker::Nats(options) => {
+            let opened = NatsBroker::open(name, options).map_err(|e| refused(e.to_string()))?;
             Ok(Arc::new(opened))
         }
     }

@@ -10,6 +10,7 @@ use wharf::config::kafka::{
     Cleanup, Compression, Kafka, Mechanism, Partitioner, Property, Security, SecurityProtocol,
     Topic,
 };
+use wharf::config::nats::{self, Discard, Nats, Retention, Storage, Stream};
 use wharf::config::rabbitmq::{
     Argument, Binding, DeadLetters, Declare, Exchange, ExchangeKind, Match, Queue, QueueKind,
     RabbitMq,
@@ -328,14 +329,72 @@ fn brokers() -> impl Strategy<Value = BTreeMap<String, Broker>> {
             name,
             ..Redis::new("redis://user:hunter2@127.0.0.1:6379/3")
         });
-    (embedded, redis, kafka(), rabbitmq()).prop_map(|(embedded, redis, kafka, rabbitmq)| {
+    let all = (embedded, redis, kafka(), rabbitmq(), nats());
+    all.prop_map(|(embedded, redis, kafka, rabbitmq, nats)| {
         BTreeMap::from([
             ("local".to_owned(), Broker::Embedded(embedded)),
             ("cache".to_owned(), Broker::Redis(redis)),
             ("bus".to_owned(), Broker::Kafka(Box::new(kafka))),
             ("queues".to_owned(), Broker::RabbitMq(Box::new(rabbitmq))),
+            ("subjects".to_owned(), Broker::Nats(Box::new(nats))),
         ])
     })
+}
+
+fn nats() -> impl Strategy<Value = Nats> {
+    let stream = (
+        prop::collection::vec("[a-z]{1,5}(\\.[a-z*]{1,5}){0,2}(\\.>)?", 1..3),
+        prop::sample::select(vec![
+            Retention::Limits,
+            Retention::Interest,
+            Retention::WorkQueue,
+        ]),
+        prop::sample::select(vec![Storage::File, Storage::Memory]),
+        prop::sample::select(vec![1, 3, 5]),
+        prop::option::of(duration()),
+        prop::option::of(1..u32::MAX),
+        (prop::option::of(size()), prop::option::of(size())),
+        prop::sample::select(vec![Discard::Old, Discard::New]),
+    )
+        .prop_map(
+            |(subjects, retention, storage, replicas, window, max, (bytes, message), discard)| {
+                Stream {
+                    subjects,
+                    retention,
+                    storage,
+                    replicas,
+                    max_age: window.map(|window| window * 2),
+                    max_messages: max,
+                    max_bytes: bytes,
+                    max_message: message,
+                    discard,
+                    duplicate_window: window.unwrap_or(Duration::from_secs(7)),
+                }
+            },
+        );
+    (
+        prop::option::of(text()),
+        duration(),
+        duration(),
+        1..=1_000_000u32,
+        prop::option::of(text()),
+        prop::option::of("DLQ-[A-Z]{1,5}"),
+        prop::collection::btree_map("[A-Za-z_]{1,9}", stream, 0..3),
+    )
+        .prop_map(
+            |(token, connect, wait, max_ack_pending, name, dead_letters, streams)| Nats {
+                token: token.map(Secret::new),
+                connect_timeout: connect,
+                ack_wait: wait + Duration::from_secs(1),
+                max_ack_pending,
+                name,
+                declare: nats::Declare {
+                    streams,
+                    dead_letters,
+                },
+                ..Nats::new("nats://ada:hunter2@127.0.0.1:4222")
+            },
+        )
 }
 
 fn kafka() -> impl Strategy<Value = Kafka> {
@@ -551,6 +610,12 @@ fn written(config: &Config) -> Value {
         match broker {
             Broker::Redis(redis) => json["brokers"][name]["url"] = doubled(&redis.url),
             Broker::RabbitMq(rabbitmq) => json["brokers"][name]["url"] = doubled(&rabbitmq.url),
+            Broker::Nats(nats) => {
+                json["brokers"][name]["url"] = doubled(&nats.url);
+                if let Some(token) = &nats.token {
+                    json["brokers"][name]["token"] = doubled(token);
+                }
+            }
             Broker::Kafka(kafka) => {
                 if let Some(password) = &kafka.security.password {
                     json["brokers"][name]["security"]["password"] = doubled(password);

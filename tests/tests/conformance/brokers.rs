@@ -2,5 +2,6 @@
 
 pub(crate) mod embedded;
 pub(crate) mod kafka;
+pub(crate) mod nats;
 pub(crate) mod rabbitmq;
 pub(crate) mod redis_streams;

@@ -60,4 +60,6 @@ each_broker! {
     kafka: crate::brokers::kafka::Kafka;
     rabbitmq_classic: crate::brokers::rabbitmq::Classic;
     rabbitmq_quorum: crate::brokers::rabbitmq::Quorum;
+    nats_core: crate::brokers::nats::Core;
+    nats_jetstream: crate::brokers::nats::JetStream;
 }

@@ -27,7 +27,7 @@ macro_rules! each_scenario {
             dead_letters::dead_letters_are_the_message_byte_for_byte [];
             dead_letters::dead_letters_say_what_happened [];
             hosts::two_hosts_share_a_group [Shared];
-            hosts::one_host_to_three_and_back_under_load [Shared];
+            hosts::one_host_to_three_and_back_under_load [Shared Redelivers];
             hosts::a_slow_handler_is_not_taken_over [Shared Redelivers];
             outputs::outputs_are_confirmed_before_the_message_is_accepted [Redelivers];
             outputs::an_undeliverable_output_is_a_dead_letter [];

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_nats::Client;
+use async_nats::{Client, Request};
 use bytestring::ByteString;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -33,6 +33,8 @@ const MESSAGES: usize = 8192;
 const BYTES: usize = 32 << 20;
 /// Between two lines in the log about messages that were lost.
 const SILENCE: Duration = Duration::from_secs(5);
+/// How long the server may take to answer that it knows of a subscription, where it may answer.
+const HEARD: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct State {
@@ -133,6 +135,7 @@ impl CoreSubscription {
             Ok(messages) => messages,
             Err(error) => return format!("nats: {}: {error}", self.reading.source),
         };
+        arrived(client).await;
         part.well();
         while let Some(message) = messages.next().await {
             self.took(message);
@@ -187,6 +190,13 @@ impl CoreSubscription {
         }
         taken
     }
+}
+
+/// Waits until the server has what was written so far: it says of a subject of nobody's at once that nobody is there. What is
+/// published from then on is not missed.
+async fn arrived(client: &Client) {
+    let nobody = Request::new().timeout(Some(HEARD));
+    drop(client.send_request(client.new_inbox(), nobody).await);
 }
 
 pub(super) struct CoreSource {

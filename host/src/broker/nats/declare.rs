@@ -37,15 +37,20 @@ pub(super) fn declared(declare: &Declare) -> Vec<Config> {
 
 /// The stream in which a subscription's messages wait. Gone once they are acknowledged: nobody else reads it.
 pub(super) fn waiting(subscription: &str, plugin: &str, like: &Config) -> Config {
+    coming_back(&retry_subject(subscription, plugin), like)
+}
+
+/// The same, by its subject.
+pub(super) fn coming_back(retry: &str, like: &Config) -> Config {
     Config {
-        name: retry_stream(subscription, plugin),
-        subjects: vec![retry_subject(subscription, plugin)],
+        name: retry.replace('.', "~"),
+        subjects: vec![retry.to_owned()],
         retention: RetentionPolicy::WorkQueue,
         // It is as safe as where they come from.
         storage: like.storage,
-        num_replicas: like.num_replicas,
+        num_replicas: like.num_replicas.max(1),
         duplicate_window: Duration::from_secs(120),
-        description: Some(format!("wharf: what waits for {plugin}/{subscription}")),
+        description: Some(format!("wharf: what waits at {retry}")),
         ..unbounded()
     }
 }

@@ -7,6 +7,7 @@
 //!   outputs one id; so a duplicate is looked at, and what lies there under another subject is no repeat.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::Request;
 use async_nats::jetstream::publish::PublishAck;
@@ -33,6 +34,8 @@ pub(super) struct NatsPublisher {
     /// On which connection the declared streams were seen to.
     seen: Mutex<()>,
     clock: Clock,
+    /// How long a connection is waited for. The host waits by itself.
+    patience: Option<Duration>,
 }
 
 impl NatsPublisher {
@@ -42,10 +45,23 @@ impl NatsPublisher {
             declared,
             seen: Mutex::default(),
             clock,
+            patience: None,
+        }
+    }
+
+    /// One that waits so long for a connection.
+    pub(super) fn waiting(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self
         }
     }
 
     async fn send(&self, batch: &[&Publication]) -> Vec<Result<(), PublishError>> {
+        if let Some(patience) = self.patience {
+            // Without one, each says so.
+            drop(tokio::time::timeout(patience, self.link.connected()).await);
+        }
         let now_ms = self.clock.now_ms();
         let sent: Vec<_> = batch.iter().map(|p| self.one(p, now_ms)).collect();
         // In the order of the batch. Without its budget, which tokio would have some of them wait for, each is on its way
@@ -197,7 +213,7 @@ impl NatsPublisher {
     }
 }
 
-fn is_missing(error: &jetstream::stream::RawMessageError) -> bool {
+pub(super) fn is_missing(error: &jetstream::stream::RawMessageError) -> bool {
     use jetstream::stream::RawMessageErrorKind as Kind;
     match error.kind() {
         Kind::NoMessageFound => true,
@@ -218,7 +234,7 @@ impl Refusal {
     fn of(self, subject: &str) -> PublishError {
         match self {
             Self::NoStream => PublishError::Destination(format!(
-                "nats: no stream holds the subject {subject}: make one, or name one under `declare`"
+                "nats: no stream holds the subject {subject}: make one that does, name one under `declare`, or, for whoever listens now, say `core: true`"
             )),
             Self::Message(said) => PublishError::Message(format!("nats: {subject}: {said}")),
             Self::Destination(said) => {
@@ -228,9 +244,10 @@ impl Refusal {
     }
 }
 
-/// How it is published. Whoever waits for a reply listens now.
+/// How it is published. Whoever waits for a reply listens now. Nothing else goes past the streams unasked.
 fn way(publication: &Publication) -> Way {
-    if &*publication.destination.name == "reply" {
+    let destination = &publication.destination;
+    if destination.core || &*destination.name == "reply" {
         Way::Core
     } else {
         Way::Stream

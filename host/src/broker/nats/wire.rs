@@ -9,7 +9,8 @@
 //! - Headers that begin with `Nats-` are orders to the server. A header that bears such a name, or one that would be read as
 //!   metadata, is written escaped.
 //! - A stream takes an id (`Nats-Msg-Id`) once within its window, whatever the subject and the content. So the id of a dead
-//!   letter says of which failure it is: one that was redriven and fails again must not be taken for a repeat.
+//!   letter says of which failure it is, and that of a redriven one which letter it was: one that is redriven, fails again and
+//!   is redriven again must not be taken for a repeat.
 
 use std::sync::Arc;
 
@@ -92,17 +93,7 @@ pub(super) struct Place {
 
 impl Received {
     pub(super) fn new(message: async_nats::Message) -> Self {
-        let mut headers: Vec<(String, String)> = Vec::new();
-        if let Some(map) = &message.headers {
-            for (name, values) in map.iter() {
-                let name: &str = name.as_ref();
-                let of_name = values
-                    .iter()
-                    .map(|v| (name.to_owned(), v.as_str().to_owned()));
-                headers.extend(of_name);
-            }
-        }
-        headers.sort_by(|one, other| one.0.cmp(&other.0));
+        let headers = message.headers.as_ref().map(sorted).unwrap_or_default();
         Self {
             subject: message.subject.as_str().to_owned().into(),
             reply: message.reply.map(|r| r.as_str().to_owned().into()),
@@ -131,6 +122,20 @@ impl Received {
         let headers = self.headers.iter().map(|(n, v)| n.len() + v.len() + 64);
         512 + self.payload.len() + headers.sum::<usize>()
     }
+}
+
+/// Headers as the client has them, by name; those of one name in their order.
+pub(super) fn sorted(map: &async_nats::HeaderMap) -> Vec<(String, String)> {
+    let mut headers: Vec<(String, String)> = Vec::new();
+    for (name, values) in map.iter() {
+        let name: &str = name.as_ref();
+        let of_name = values
+            .iter()
+            .map(|v| (name.to_owned(), v.as_str().to_owned()));
+        headers.extend(of_name);
+    }
+    headers.sort_by(|one, other| one.0.cmp(&other.0));
+    headers
 }
 
 /// What is the same for every message of a subscription.
@@ -366,7 +371,11 @@ fn repeat_id(out: &Outgoing) -> Option<String> {
         std::str::from_utf8(&header.value).ok()
     };
     match said("wharf-cause") {
-        None => Some(id.to_string()),
+        None => Some(match said("wharf-redrive-id") {
+            // Sent back once more, it is another one.
+            Some(redrive) => format!("{id}/{redrive}"),
+            None => id.to_string(),
+        }),
         Some(_) => {
             let part = |name| said(name).unwrap_or_default();
             Some(format!(

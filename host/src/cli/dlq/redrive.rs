@@ -59,6 +59,12 @@ pub(super) fn main(args: Args) -> Result<()> {
     }
     let config = args.config.load()?;
     let target = Target::find(&config, &args.subscription)?;
+    if target.unkept {
+        return Err(Failure::usage(format!(
+            "nothing can be sent back to {}: it reads a subject outside of streams, where nobody would keep it. `wharf dlq show --json` writes what `wharf publish --file` takes",
+            target.name()
+        )));
+    }
     crate::cli::block_on(async move {
         let from = Client::open(&config, &target.at.broker)?;
         let redrive = Redrive {

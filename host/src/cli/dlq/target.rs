@@ -18,6 +18,8 @@ pub(super) struct Target {
     pub(super) home: String,
     /// What the place is from which they come back there.
     pub(super) kind: PlaceKind,
+    /// Whether what is sent back there would be lost, since the subscription has no second source.
+    pub(super) unkept: bool,
     /// Whether other subscriptions put their dead letters to the same place.
     shared: bool,
 }
@@ -39,6 +41,9 @@ impl Target {
                     at,
                     home: source.broker.clone(),
                     kind: home.places().own,
+                    unkept: source
+                        .place()
+                        .is_some_and(|(kind, _)| kind == PlaceKind::Subject),
                     shared: false,
                 });
             }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 
@@ -38,6 +40,8 @@ pub(super) fn check(check: &mut Check<'_>) {
             Broker::Kafka(kafka) => self::kafka::check(check, &path, kafka),
             #[cfg(feature = "rabbitmq")]
             Broker::RabbitMq(rabbitmq) => self::rabbitmq::check(check, &path, rabbitmq),
+            #[cfg(feature = "nats")]
+            Broker::Nats(nats) => self::nats::check(check, &path, nats),
         }
     }
     one_file_one_broker(check);
@@ -48,7 +52,12 @@ fn one_file_one_broker(check: &mut Check<'_>) {
     let mut seen: BTreeMap<&std::path::Path, Path> = BTreeMap::new();
     for (name, broker) in &check.config.brokers {
         #[cfg_attr(
-            not(any(feature = "kafka", feature = "rabbitmq", feature = "redis")),
+            not(any(
+                feature = "kafka",
+                feature = "nats",
+                feature = "rabbitmq",
+                feature = "redis"
+            )),
             expect(irrefutable_let_patterns)
         )]
         let Broker::Embedded(embedded) = broker else {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::Check;
 #[cfg(feature = "kafka")]
 use super::names::kafka;
-#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+#[cfg(feature = "nats")]
+use super::names::nats;
+#[cfg(any(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 use crate::config::Broker;
 use crate::config::tree::Path;
 use crate::config::{Order, Plugin, Subscription};
@@ -78,17 +80,19 @@ fn order(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
         #[cfg(feature = "rabbitmq")]
         single_active_consumer(check, path, name, one, word);
         // Which brokers keep order is their adapters' to declare; this is the part of it that needs no broker to know.
-        let Some(broker) = check
-            .broker(&one.broker)
-            .filter(|broker| broker.kind() == "redis")
-        else {
-            continue;
+        let why = match check.broker(&one.broker).map(|broker| broker.kind()) {
+            Some("redis") => "yet: redis has no leased shards",
+            Some("nats") => "yet: what is released on NATS comes again behind the others",
+            _ => continue,
         };
         let place = check.merged.key_span(&path.key("subscribe").key(name));
         check
             .value(
                 &path.key("order"),
-                format!("`order: {word}` is a promise that `{}` cannot keep yet: {} has no leased shards", one.broker, broker.kind()),
+                format!(
+                    "`order: {word}` is a promise that `{}` cannot keep {why}",
+                    one.broker
+                ),
             )
             .add_related(place, "messages come from there here")
             .set_help("read from Kafka or an embedded broker, or set `order: none`");
@@ -127,19 +131,21 @@ fn single_active_consumer(
         .set_help(declare);
 }
 
-/// Whether a subscription reads what lies in `place`. Only Kafka has patterns of places: elsewhere a name that begins
-/// with `^` is a name.
+/// Whether a subscription reads what lies in `place`. Only Kafka and NATS have patterns of places: elsewhere a name that
+/// begins with `^` is a name.
 fn reads(check: &Check<'_>, one: &Subscription, place: &str) -> bool {
     match check.broker(&one.broker) {
         #[cfg(feature = "kafka")]
         Some(Broker::Kafka(_)) => kafka::reads(one.source(), place),
+        #[cfg(feature = "nats")]
+        Some(Broker::Nats(broker)) => nats::reads(broker, one, place),
         _ => one.source() == place,
     }
 }
 
 /// One group in two subscriptions would deal each message to one of the two, at random.
 pub(super) fn groups(check: &mut Check<'_>) {
-    let mut seen: BTreeMap<(String, (PlaceKind, &str), &str), Path> = BTreeMap::new();
+    let mut seen: Seen<'_> = BTreeMap::new();
     let mut all: Vec<_> = check.subscriptions().collect();
     // As they stand in the files, so that the second is the one that is reported.
     all.sort_by_key(|(_, _, _, path)| check.merged.key_span(path));
@@ -179,8 +185,49 @@ pub(super) fn groups(check: &mut Check<'_>) {
                     .set_help(help);
             }
             None => {
+                #[cfg(feature = "nats")]
+                if let Some(first) = overlapping(&seen, &place, source, group) {
+                    shared_queue_group(check, &path, first, one.source(), group);
+                }
                 seen.insert((place, source, group), path);
             }
         }
     }
+}
+
+/// Subscriptions by place, what is read there, and group.
+type Seen<'a> = BTreeMap<(String, (PlaceKind, &'a str), &'a str), Path>;
+
+/// A queue group of NATS gets each message once, by whichever of its subjects: two that overlap share.
+#[cfg(feature = "nats")]
+fn overlapping<'s>(
+    seen: &'s Seen<'_>,
+    place: &str,
+    (kind, subject): (PlaceKind, &str),
+    group: &str,
+) -> Option<(&'s str, &'s Path)> {
+    let shares = |key: &(String, (PlaceKind, &str), &str)| {
+        key.0 == place && key.2 == group && key.1.0 == kind && nats::overlap(key.1.1, subject)
+    };
+    let subjects = kind == PlaceKind::Subject;
+    let found = seen.iter().find(|(key, _)| subjects && shares(key));
+    found.map(|(key, path)| (key.1.1, path))
+}
+
+#[cfg(feature = "nats")]
+fn shared_queue_group(
+    check: &mut Check<'_>,
+    path: &Path,
+    (other, first): (&str, &Path),
+    subject: &str,
+    group: &str,
+) {
+    let first = check.merged.key_span(first);
+    check
+        .key(
+            path,
+            format!("`{subject}` and `{other}` overlap, and both are read as the group `{group}`"),
+        )
+        .add_related(first, "the first is here")
+        .set_help("each message would go to only one of them; give each its own `group`");
 }

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "kafka")]
 pub(super) mod kafka;
+#[cfg(feature = "nats")]
+pub(super) mod nats;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 
@@ -12,13 +14,14 @@ use crate::config::{Plugin, structure};
 use crate::place::PlaceKind;
 
 /// Keys that belong to some types of brokers, beside those that name a place.
-const OWNED: [(&str, &[&str]); 5] = [
+const OWNED: [(&str, &[&str]); 6] = [
     ("payload", &["redis"]),
     ("max_len", &["redis"]),
     ("routing_key", &["rabbitmq"]),
+    ("core", &["nats"]),
     // A queue has one group of readers and begins with what is in it.
-    ("group", &["embedded", "kafka", "redis"]),
-    ("start", &["embedded", "kafka", "redis"]),
+    ("group", &["embedded", "kafka", "nats", "redis"]),
+    ("start", &["embedded", "kafka", "nats", "redis"]),
 ];
 
 /// What may name a place, and what was named.
@@ -45,7 +48,7 @@ impl Purpose {
 }
 
 #[cfg_attr(
-    not(any(feature = "kafka", feature = "rabbitmq")),
+    not(any(feature = "kafka", feature = "nats", feature = "rabbitmq")),
     expect(
         unused_variables,
         reason = "only some brokers have rules for names made of it"
@@ -57,6 +60,8 @@ pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin_name: &str, plugi
         named(check, &at, &one.broker, Purpose::Reading, &one.names());
         #[cfg(feature = "kafka")]
         kafka::subscription(check, &at, one);
+        #[cfg(feature = "nats")]
+        nats::subscription(check, &at, plugin_name, one);
     }
     for (name, one) in &plugin.publish {
         let at = path.key("publish").key(name);
@@ -65,6 +70,8 @@ pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin_name: &str, plugi
         kafka::destination(check, &at, one);
         #[cfg(feature = "rabbitmq")]
         rabbitmq::destination(check, &at, one);
+        #[cfg(feature = "nats")]
+        nats::destination(check, &at, one);
         if name == "reply" {
             check
                 .key(&at, "a destination cannot be called `reply`")
@@ -89,6 +96,8 @@ pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin_name: &str, plugi
     kafka::own_topics(check, path, plugin_name, plugin);
     #[cfg(feature = "rabbitmq")]
     rabbitmq::own_queues(check, path, plugin_name, plugin);
+    #[cfg(feature = "nats")]
+    nats::own_subjects(check, path, plugin_name, plugin);
 }
 
 /// A subscription or destination: its broker exists, and one place is named in that broker's words.

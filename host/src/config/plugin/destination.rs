@@ -40,10 +40,12 @@ pub struct Destination {
     /// takes its place.
     #[serde(default)]
     pub routing_key: Option<String>,
-    /// The subject, on NATS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
+    /// The subject, on NATS. A stream has to hold it, which confirms each message; but with `core`.
+    #[serde(default)]
     pub subject: Option<String>,
+    /// Publish past the streams of NATS, to whoever listens at that moment. Nobody confirms that anybody did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub core: bool,
     /// About how many entries the stream keeps, on Redis; without it, all.
     #[serde(default)]
     #[schemars(range(min = 1))]
@@ -72,6 +74,7 @@ impl Destination {
             queue: if_it_is(PlaceKind::Queue),
             exchange: if_it_is(PlaceKind::Exchange),
             subject: if_it_is(PlaceKind::Subject),
+            core: false,
             routing_key: None,
             max_len: None,
             allow_topic_override: None,

@@ -39,11 +39,11 @@ pub struct Subscription {
     /// The queue, on RabbitMQ.
     #[serde(default)]
     pub queue: Option<String>,
-    /// The subject, on NATS; it may have wildcards. What is published while no host listens is lost.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
+    /// The subject outside of streams, on NATS; it may have wildcards. What is published while no host listens is lost.
+    #[serde(default)]
     pub subject: Option<String>,
-    /// The consumer group; without it, the plugin's name.
+    /// The consumer group (on NATS the durable consumer of a stream, the queue group of a subject); without it, the
+    /// plugin's name.
     #[serde(default)]
     pub group: Option<String>,
     /// Which field of a Redis entry is the payload: a name (`payload` by default), or `entry` for the whole entry as JSON.

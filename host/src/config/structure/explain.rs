@@ -8,7 +8,7 @@ use crate::config::tree::{Kind, Node, Origin, Path, Scalar, Value};
 use crate::config::{ByteSize, duration, schema};
 
 /// Broker types that this version of Wharf has, whether compiled in or not.
-const BROKER_TYPES: [&str; 4] = ["embedded", "redis", "kafka", "rabbitmq"];
+const BROKER_TYPES: [&str; 5] = ["embedded", "redis", "kafka", "rabbitmq", "nats"];
 
 /// Puts one finding into words, unless it follows from something that was reported already.
 pub(super) fn report(finding: &Finding, tree: &Node, problems: &mut Vec<Problem>) {
