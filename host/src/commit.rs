@@ -40,6 +40,8 @@ pub struct Destination {
     pub core: bool,
     /// Trim the destination to about this many entries, where the broker can.
     pub max_len: Option<u64>,
+    /// Trim the destination to about what is younger than this, where the broker can.
+    pub max_age: Option<Duration>,
     /// Which field carries the payload, on brokers whose records are fields (Redis streams).
     pub payload_field: Option<Arc<str>>,
 }
@@ -61,6 +63,7 @@ impl Destination {
             routing_key: None,
             core: false,
             max_len: None,
+            max_age: None,
             payload_field: None,
         }
     }

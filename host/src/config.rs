@@ -45,7 +45,9 @@ pub use self::broker::kafka;
 pub use self::broker::nats;
 #[cfg(feature = "rabbitmq")]
 pub use self::broker::rabbitmq;
-pub use self::broker::{Broker, Embedded, Redis, Sync};
+#[cfg(feature = "redis")]
+pub use self::broker::redis::{self, Redis};
+pub use self::broker::{Broker, Embedded, Sync};
 pub use self::defaults::Defaults;
 pub use self::diagnostic::{Diagnostic, Related, Report, Severity};
 pub use self::duration::parse as parse_duration;

@@ -12,7 +12,8 @@
 //!   from a host that died. Retries, reconnects and orderly stops leave it alone.
 //! - Trimming a stream (`MAXLEN`) deletes entries that are still pending. Those are acknowledged, counted
 //!   ([`RedisBroker::trimmed`]) and logged; nothing else can be done for them.
-//! - Not for a cluster yet: one read serves the stream and its retry stream, which may lie in different slots.
+//! - In a cluster everything of a subscription lies in the slot of its stream. An output to another slot is published
+//!   before its message is settled, not in one step with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering as Atomic};
@@ -23,6 +24,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::redis::Tls;
+use crate::config::{self, Secret};
 use crate::delivery::Inbox;
 use crate::place::PlaceKind;
 use crate::ports::{
@@ -48,7 +51,7 @@ mod subscription;
 mod wire;
 
 pub use browse::Tail;
-pub use subscription::retry_stream;
+pub use subscription::{retry_stream, retry_stream_in_cluster};
 
 use connection::{Backoff, Endpoint, Link, Part, Troubles};
 use reader::Reader;
@@ -66,8 +69,10 @@ const PROBE: Duration = Duration::from_secs(1);
 pub struct Options {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// `redis://[user[:password]@]host[:port][/db]`, or `redis+unix:///path`.
+    /// `redis://[user[:password]@]host[:port][/db]`, `rediss://…` for TLS, or `redis+unix:///path`.
     pub url: String,
+    /// What else is needed to reach the server.
+    pub access: Access,
     /// Goes into consumer names, for people. Need not be unique.
     pub host: String,
     /// Time to live of the host lease: after a crash others take over this much later, and a quarter. At least 100 ms.
@@ -91,6 +96,7 @@ impl Options {
         Self {
             name: name.into(),
             url: url.into(),
+            access: Access::default(),
             host: host_name(),
             lease: Duration::from_secs(5),
             foreign_idle: None,
@@ -100,6 +106,57 @@ impl Options {
             backoff: (Duration::from_millis(100), Duration::from_secs(5)),
         }
     }
+
+    /// As the configuration says.
+    #[must_use]
+    pub fn of(name: impl Into<Arc<str>>, redis: &config::Redis) -> Self {
+        let mut options = Self::new(name, redis.url.expose());
+        options.access = Access {
+            user: redis.user.clone(),
+            password: redis.password.clone(),
+            tls: redis.tls.clone(),
+            sentinels: redis
+                .sentinels
+                .iter()
+                .map(|sentinel| redis.sentinel_url(sentinel))
+                .collect(),
+            master: redis.master.clone(),
+            sentinel_user: redis.sentinel_user.clone(),
+            sentinel_password: redis.sentinel_password.clone(),
+            wait_replicas: redis.wait_replicas,
+            cluster: redis.cluster,
+        };
+        options.lease = redis.lease;
+        options.foreign_idle = redis.foreign_idle;
+        options.connect = redis.connect_timeout;
+        if let Some(host) = &redis.name {
+            options.host.clone_from(host);
+        }
+        options
+    }
+}
+
+/// What is needed to reach a server beside its URL.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// The user, where it is not in the URL.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// Certificates, with `rediss://`.
+    pub tls: Tls,
+    /// URLs of the sentinels that know where the server is. The URL's host and port are not used then.
+    pub sentinels: Vec<String>,
+    /// What they call it.
+    pub master: Option<String>,
+    /// The user there.
+    pub sentinel_user: Option<String>,
+    /// Its password.
+    pub sentinel_password: Option<Secret>,
+    /// How many replicas must have an output before it counts as confirmed, where it is not one step with a settlement.
+    pub wait_replicas: Option<u32>,
+    /// Whether the URL (or several, with commas between them) is that of nodes of a cluster.
+    pub cluster: bool,
 }
 
 /// The machine's name, or `host`.
@@ -145,7 +202,7 @@ impl RedisBroker {
                 .clamp(Duration::from_millis(1), Duration::from_secs(1)),
             ..options
         };
-        let endpoint = Endpoint::new(&options.url, options.connect, options.answer)?;
+        let endpoint = Endpoint::new(&options)?;
         let troubles = Arc::new(Troubles::default());
         let first = troubles.part();
         first.trouble("redis: not connected yet");
@@ -209,7 +266,7 @@ impl RedisBroker {
         };
         let reader = Reader {
             sub: Arc::clone(&sub),
-            endpoint: self.endpoint.clone(),
+            endpoint: self.endpoint.of_key(&spec.address),
             part: self.troubles.part(),
             asks: asked,
             fresh: fresh_in,
@@ -293,6 +350,13 @@ impl Broker for RedisBroker {
                     spec.name
                 )));
             }
+            if self.options.access.cluster && !keys::in_one_slot(&spec.address) {
+                return Err(BrokerError::Refused(format!(
+                    "subscription {}: what the host keeps beside `{}` would be in another slot of the cluster; \
+                     use a name without braces, or with a hash tag",
+                    spec.name, spec.address
+                )));
+            }
             Ok(self.start(&spec, inbox))
         })
     }
@@ -309,7 +373,7 @@ impl Broker for RedisBroker {
 
     fn lag<'a>(&'a self, spec: &'a SubscriptionSpec) -> BoxFuture<'a, Result<Lag, BrokerError>> {
         Box::pin(async move {
-            let retry = retry_stream(&spec.name, &spec.plugin);
+            let retry = subscription::retry_of(&self.options, spec);
             let main = lag::of(&self.control, &self.scripts, &spec.address, &spec.group).await?;
             let again = lag::of(&self.control, &self.scripts, &retry, &spec.group).await?;
             Ok(Lag {

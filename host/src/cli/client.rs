@@ -49,13 +49,9 @@ impl Client {
                 .map(Self::Embedded)
                 .map_err(|error| at(error.into())),
             #[cfg(feature = "redis")]
-            config::Broker::Redis(redis) => {
-                let mut options = Options::new(name, redis.url.expose());
-                options.connect = redis.connect_timeout;
-                RedisBroker::open(options)
-                    .map(|broker| Self::Redis(Box::new(broker)))
-                    .map_err(|error| at(error.into()))
-            }
+            config::Broker::Redis(redis) => RedisBroker::open(Options::of(name, redis))
+                .map(|broker| Self::Redis(Box::new(broker)))
+                .map_err(|error| at(error.into())),
             #[cfg(feature = "kafka")]
             config::Broker::Kafka(kafka) => KafkaBroker::open_client(name, kafka)
                 .map(|broker| Self::Kafka(Box::new(broker)))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Places, Secret, duration, place};
+use super::{ByteSize, Places, duration, place};
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -17,6 +17,8 @@ pub mod kafka;
 pub mod nats;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 /// A named connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,7 +28,7 @@ pub enum Broker {
     Embedded(Embedded),
     /// Redis streams.
     #[cfg(feature = "redis")]
-    Redis(Redis),
+    Redis(Box<redis::Redis>),
     /// Kafka.
     #[cfg(feature = "kafka")]
     Kafka(Box<kafka::Kafka>),
@@ -107,59 +109,4 @@ pub enum Sync {
     Full,
     /// A crash of the host; a loss of power may take the last moments.
     Normal,
-}
-
-/// Redis streams.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Redis {
-    /// Where: `redis://[user:password@]host:port/db`, or `{ file: … }` that holds it.
-    pub url: Secret,
-    /// How long a host that stopped answering keeps its messages before another one may take them: at least 500ms.
-    #[serde(default = "Redis::lease", with = "duration")]
-    #[schemars(with = "duration::Text")]
-    pub lease: Duration,
-    /// How many entries one read asks for: 1 to 10,000.
-    #[serde(default = "Redis::prefetch")]
-    #[schemars(range(min = 1, max = 10_000))]
-    pub prefetch: u32,
-    /// How long a connection attempt may take.
-    #[serde(default = "Redis::connect_timeout", with = "duration")]
-    #[schemars(with = "duration::Text")]
-    pub connect_timeout: Duration,
-    /// Claim entries that consumers of other clients in the same group have left unacknowledged for this long, at least
-    /// 1s; without it, never.
-    #[serde(default, with = "duration::option")]
-    #[schemars(with = "Option<duration::Text>")]
-    pub foreign_idle: Option<Duration>,
-    /// The name of this host in its consumer groups; without it, the machine's name and some random letters.
-    #[serde(default)]
-    pub name: Option<String>,
-}
-
-impl Redis {
-    fn lease() -> Duration {
-        Duration::from_secs(5)
-    }
-
-    fn prefetch() -> u32 {
-        256
-    }
-
-    fn connect_timeout() -> Duration {
-        Duration::from_secs(5)
-    }
-
-    /// Redis at this URL, everything else by default.
-    #[must_use]
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: Secret::new(url),
-            lease: Self::lease(),
-            prefetch: Self::prefetch(),
-            connect_timeout: Self::connect_timeout(),
-            foreign_idle: None,
-            name: None,
-        }
-    }
 }

@@ -76,7 +76,10 @@ impl<'a> Check<'a> {
         Some(match self.broker(name)? {
             Broker::Embedded(embedded) => format!("file {}", embedded.path.display()),
             #[cfg(feature = "redis")]
-            Broker::Redis(redis) => format!("redis {}", redis.url.expose()),
+            Broker::Redis(redis) => match &redis.master {
+                Some(master) => format!("redis {:?} {master}", redis.sentinels),
+                None => format!("redis {}", redis.url.expose()),
+            },
             #[cfg(feature = "kafka")]
             Broker::Kafka(kafka) => format!("kafka {}", kafka.bootstrap_servers),
             #[cfg(feature = "rabbitmq")]

@@ -208,6 +208,7 @@ impl Opening<'_> {
                 routing_key: d.routing_key.as_deref().map(Arc::from),
                 core: d.core,
                 max_len: d.max_len,
+                max_age: d.max_age,
                 payload_field: d.payload.as_deref().map(Arc::from),
                 ..Destination::new(name.as_str(), d.broker.as_str(), kind, address)
             };

@@ -67,7 +67,7 @@ async fn broker_of(name: &str, broker: &config::Broker) -> Result<Arc<dyn Broker
         }
         #[cfg(feature = "redis")]
         config::Broker::Redis(options) => {
-            let opened = RedisBroker::open(redis_options(name, options))
+            let opened = RedisBroker::open(Options::of(name, options))
                 .map_err(|e| refused(e.to_string()))?;
             Ok(Arc::new(opened))
         }
@@ -87,16 +87,4 @@ async fn broker_of(name: &str, broker: &config::Broker) -> Result<Arc<dyn Broker
             Ok(Arc::new(opened))
         }
     }
-}
-
-#[cfg(feature = "redis")]
-fn redis_options(name: &str, redis: &config::Redis) -> Options {
-    let mut options = Options::new(name, redis.url.expose());
-    options.lease = redis.lease;
-    options.foreign_idle = redis.foreign_idle;
-    options.connect = redis.connect_timeout;
-    if let Some(host) = &redis.name {
-        options.host.clone_from(host);
-    }
-    options
 }

@@ -333,7 +333,7 @@ fn brokers() -> impl Strategy<Value = BTreeMap<String, Broker>> {
     all.prop_map(|(embedded, redis, kafka, rabbitmq, nats)| {
         BTreeMap::from([
             ("local".to_owned(), Broker::Embedded(embedded)),
-            ("cache".to_owned(), Broker::Redis(redis)),
+            ("cache".to_owned(), Broker::Redis(Box::new(redis))),
             ("bus".to_owned(), Broker::Kafka(Box::new(kafka))),
             ("queues".to_owned(), Broker::RabbitMq(Box::new(rabbitmq))),
             ("subjects".to_owned(), Broker::Nats(Box::new(nats))),

@@ -8,7 +8,7 @@ use wharf_tests::redis_server::RedisServer;
 use crate::support::*;
 
 /// Takes and accepts until everything in `wanted` was seen. Returns how many came twice.
-async fn work_until(host: &mut Host, wanted: &BTreeSet<String>) -> usize {
+pub async fn work_until(host: &mut Host, wanted: &BTreeSet<String>) -> usize {
     let mut seen = BTreeSet::new();
     let mut repeats = 0;
     let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -58,7 +58,7 @@ async fn settle_stubbornly(host: &mut Host, deliveries: Vec<wharf::delivery::Del
 }
 
 /// What was read under a name that was lost since comes again: works until nothing is pending.
-async fn drained(host: &mut Host, server: &RedisServer) {
+pub async fn drained(host: &mut Host, server: &RedisServer) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while pending(server, STREAM).await > 0 {
         assert!(tokio::time::Instant::now() < deadline, "pending for ever");
@@ -67,7 +67,7 @@ async fn drained(host: &mut Host, server: &RedisServer) {
     }
 }
 
-fn quick(url: &str) -> wharf::broker::redis::Options {
+pub fn quick(url: &str) -> wharf::broker::redis::Options {
     wharf::broker::redis::Options {
         answer: Duration::from_millis(500),
         connect: Duration::from_millis(500),

@@ -2,8 +2,12 @@
 
 mod attempts;
 mod faults;
+mod full;
 mod outputs;
 mod reading;
+mod rights;
+mod sentinel;
 mod support;
 mod takeover;
+mod tls;
 mod wire;

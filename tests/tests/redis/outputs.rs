@@ -210,6 +210,32 @@ async fn a_destination_is_trimmed_to_about_its_length() {
 }
 
 #[tokio::test]
+async fn a_destination_is_trimmed_to_about_its_age() {
+    let server = RedisServer::start().await;
+    let host = host(&server.url()).await;
+    let day = Duration::from_secs(24 * 60 * 60);
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let mut pipe = redis::pipe();
+    for (age, from) in [(day * 8, 0), (day * 6, 1000)] {
+        let ms = (now - age).as_millis();
+        for n in 0..1000 {
+            let id = format!("{ms}-{}", from + n);
+            pipe.cmd("XADD").arg("out").arg(id).arg("payload").arg(n);
+        }
+    }
+    let _ids: Vec<String> = pipe.query_async(&mut server.client().await).await.unwrap();
+    let mut publication = to("out", "x");
+    Arc::get_mut(&mut publication.destination).unwrap().max_age = Some(day * 7);
+    let results = host.broker.publisher().publish(&[&publication]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    // Whole nodes of the stream go, of 100 entries each; what is young enough stays.
+    let len = host.broker.len("out").await.unwrap();
+    assert!((1001..1101).contains(&len), "{len}");
+}
+
+#[tokio::test]
 async fn publishing_to_an_absent_server_says_so_soon() {
     let server = RedisServer::absent(&[]);
     let host = host(&server.url()).await;

@@ -13,7 +13,7 @@ use super::publisher::Xadd;
 use super::wire::{self, Kept, Reading};
 use crate::commit::Publication;
 use crate::message::Message;
-use crate::ports::{BrokerError, PayloadFrom};
+use crate::ports::{Broker as _, BrokerError, PayloadFrom};
 
 impl RedisBroker {
     /// Up to `limit` messages of a stream, oldest first, after the entry `after` (`None`: from the start). A message's
@@ -85,6 +85,7 @@ impl RedisBroker {
             Some(connection) => connection,
             None => tail.connection.insert(
                 self.endpoint
+                    .of_key(&tail.stream)
                     .connect(Duration::from_secs(1))
                     .await
                     .map_err(|e| self.data.error(&e))?,
@@ -102,6 +103,7 @@ impl RedisBroker {
             Ok(answer) => answer,
             Err(e) => {
                 tail.connection = None;
+                self.endpoint.leaves(&e);
                 return Err(self.data.error(&e));
             }
         };
@@ -161,6 +163,9 @@ impl RedisBroker {
         publication: &Publication,
     ) -> Result<bool, BrokerError> {
         let output = Xadd::new(publication).map_err(|e| BrokerError::Refused(e.to_string()))?;
+        if !self.endpoint.together(stream, output.stream) {
+            return self.redrive_apart(stream, id, publication).await;
+        }
         let script = &self.scripts.redrive;
         let mut cmd = script.call(&[stream, output.stream]);
         cmd.arg(id);
@@ -172,30 +177,53 @@ impl RedisBroker {
         Ok(answer != Value::Nil)
     }
 
+    /// The same between two slots of a cluster: published first, so that a failure between the two leaves it in both, with
+    /// one id.
+    async fn redrive_apart(
+        &self,
+        stream: &str,
+        id: &str,
+        publication: &Publication,
+    ) -> Result<bool, BrokerError> {
+        let mut there = redis::cmd("XRANGE");
+        there.arg(stream).arg(id).arg(id);
+        if entry::entries(self.ask(&there).await?).is_empty() {
+            return Ok(false);
+        }
+        let sent = self.publisher().publish(&[publication]).await;
+        for result in sent {
+            result.map_err(|e| BrokerError::Unavailable(e.to_string()))?;
+        }
+        self.delete(stream, &[id.to_owned()]).await?;
+        Ok(true)
+    }
+
     /// Names of the streams that match a glob pattern, sorted. Walks the whole key space in steps.
     pub async fn streams(&self, pattern: &str) -> Result<Vec<String>, BrokerError> {
         let mut names = std::collections::BTreeSet::new();
-        let mut cursor = "0".to_owned();
-        loop {
-            let mut cmd = redis::cmd("SCAN");
-            cmd.arg(&cursor)
-                .arg("MATCH")
-                .arg(pattern)
-                .arg("COUNT")
-                .arg(500)
-                .arg("TYPE")
-                .arg("stream");
-            let mut answer = entry::items(self.ask(&cmd).await?)
-                .unwrap_or_default()
-                .into_iter();
-            let next = answer.next().and_then(entry::text);
-            let found = answer.next().and_then(entry::items).unwrap_or_default();
-            names.extend(found.into_iter().filter_map(entry::text));
-            match next {
-                Some(next) if next != "0" => cursor = next,
-                _ => return Ok(names.into_iter().collect()),
+        for place in self.data.places().await.map_err(|e| self.data.error(&e))? {
+            let mut cursor = "0".to_owned();
+            loop {
+                let mut cmd = redis::cmd("SCAN");
+                cmd.arg(&cursor)
+                    .arg("MATCH")
+                    .arg(pattern)
+                    .arg("COUNT")
+                    .arg(500)
+                    .arg("TYPE")
+                    .arg("stream");
+                let answer = place.query(&cmd).await.map_err(|e| self.data.error(&e))?;
+                let mut answer = entry::items(answer).unwrap_or_default().into_iter();
+                let next = answer.next().and_then(entry::text);
+                let found = answer.next().and_then(entry::items).unwrap_or_default();
+                names.extend(found.into_iter().filter_map(entry::text));
+                match next {
+                    Some(next) if next != "0" => cursor = next,
+                    _ => break,
+                }
             }
         }
+        Ok(names.into_iter().collect())
     }
 
     async fn ask(&self, cmd: &redis::Cmd) -> Result<Value, BrokerError> {

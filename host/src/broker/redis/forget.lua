@@ -5,7 +5,9 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
 end
 for i = 3, 4 do
   local rows = redis.pcall('XPENDING', KEYS[i], ARGV[1], '-', '+', 1, ARGV[2])
-  if not rows.err and #rows > 0 then
+  if rows.err and not string.find(rows.err, 'NOGROUP', 1, true) then
+    return rows
+  elseif not rows.err and #rows > 0 then
     return 0
   end
 end

@@ -54,6 +54,17 @@ pub(super) fn attempts(stream: &str, group: &str) -> String {
     )
 }
 
+/// The stream in which dead letters of a subscription are put to be handled again, in a cluster: it is read together with
+/// `stream`, so it is in its slot.
+pub(super) fn retry(stream: &str, subscription: &str, plugin: &str) -> String {
+    format!("retry.{subscription}.{plugin}.{{{}}}", tag(stream))
+}
+
+/// Whether all of these are in the slot of `stream`: not where a brace in it is no part of a hash tag.
+pub(super) fn in_one_slot(stream: &str) -> bool {
+    tag(&hosts(stream, "")) == tag(stream)
+}
+
 /// A consumer name no other process has: host name, process id and 64 random bits.
 pub(super) fn consumer(host: &str) -> String {
     let mut name = format!("{CONSUMER_PREFIX}{host}:{}:", std::process::id());
@@ -78,6 +89,9 @@ mod tests {
         assert_eq!(tag(&hosts("orders", "g")), "orders");
         assert_eq!(tag(&attempts("orders", "g")), "orders");
         assert_eq!(tag(&lease("orders", "g", "c")), "orders");
+        assert_eq!(tag(&retry("{shop}.orders", "in", "audit")), "shop");
+        assert!(in_one_slot("orders") && in_one_slot("{shop}.orders"));
+        assert!(!in_one_slot("or}ders") && !in_one_slot("a{}b"));
     }
 
     #[test]

@@ -10,8 +10,11 @@ if redis.call('HGET', KEYS[2], consumer) ~= 'live' then
   return 0
 end
 if verb == 'renew' then
-  -- Also after it ran out: nobody has taken over, so everything in hand is still ours.
-  redis.call('SET', KEYS[1], consumer, 'PX', ttl)
+  -- A server that is full (`maxmemory`, `noeviction`) refuses SET, and takes PEXPIRE.
+  if redis.call('PEXPIRE', KEYS[1], ttl) == 0 then
+    -- It ran out, and nobody has taken over: everything in hand is still ours.
+    redis.call('SET', KEYS[1], consumer, 'PX', ttl)
+  end
   return 1
 end
 -- close
@@ -30,6 +33,7 @@ end
 if left == 0 then
   redis.call('HDEL', KEYS[2], consumer)
 else
-  redis.call('HSET', KEYS[2], consumer, 'closed')
+  -- Where the server is full, those who take over count a crash.
+  redis.pcall('HSET', KEYS[2], consumer, 'closed')
 end
 return 1

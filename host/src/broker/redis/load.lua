@@ -5,7 +5,9 @@ local out = {}
 for i = 3, #ARGV do
   local id = ARGV[i]
   local rows = redis.pcall('XPENDING', KEYS[1], group, id, id, 1, me)
-  if rows.err then
+  if rows.err and not string.find(rows.err, 'NOGROUP', 1, true) then
+    return rows
+  elseif rows.err then
     out[i - 2] = 0
   elseif #rows == 0 then
     out[i - 2] = 0

@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use redis::{Cmd, Value};
 
 use super::connection::{Link, breaks};
 use super::wire;
-use crate::commit::Publication;
+use crate::commit::{Destination, Publication};
 use crate::message::flat::Pair;
 use crate::ports::{PublishError, Publisher};
 
@@ -20,10 +20,29 @@ const BYTES: usize = 4 << 20;
 /// What a server takes as one value unless told otherwise (`proto-max-bulk-len`).
 const VALUE: usize = 512 << 20;
 
+/// How a stream is kept short, roughly: the server drops whole nodes of it.
+enum Trim {
+    /// To so many entries.
+    Entries(u64),
+    /// To those written at this time or later, milliseconds since 1970. Entry ids begin with the server's time.
+    Since(u64),
+}
+
+impl Trim {
+    /// As the destination says; by the configuration, one of the two at most.
+    fn of(destination: &Destination, now_ms: u64) -> Option<Self> {
+        let age = destination.max_age;
+        let since =
+            |age: Duration| now_ms.saturating_sub(age.as_millis().try_into().unwrap_or(u64::MAX));
+        age.map(|age| Self::Since(since(age)))
+            .or(destination.max_len.map(Self::Entries))
+    }
+}
+
 /// One output, ready to be written.
 pub(super) struct Xadd<'a> {
     pub(super) stream: &'a str,
-    max_len: Option<u64>,
+    trim: Option<Trim>,
     fields: Vec<Pair<'a>>,
     /// Of names and values.
     pub(super) bytes: usize,
@@ -44,7 +63,8 @@ impl<'a> Xadd<'a> {
             .payload_field
             .as_deref()
             .unwrap_or(wire::PAYLOAD);
-        let mut fields = wire::write(out, field, now_ms());
+        let now_ms = now_ms();
+        let mut fields = wire::write(out, field, now_ms);
         if fields.is_empty() {
             // A stream entry has at least one field.
             fields.push((Cow::Borrowed(field.as_bytes()), Cow::Borrowed(b"")));
@@ -58,7 +78,7 @@ impl<'a> Xadd<'a> {
         }
         Ok(Self {
             stream: publication.address(),
-            max_len: publication.destination.max_len,
+            trim: Trim::of(&publication.destination, now_ms),
             bytes: fields.iter().map(|(n, v)| n.len() + v.len()).sum(),
             fields,
         })
@@ -66,14 +86,16 @@ impl<'a> Xadd<'a> {
 
     /// How many arguments [`write`](Self::write) adds.
     pub(super) fn args(&self) -> usize {
-        1 + 2 * self.fields.len() + if self.max_len.is_some() { 3 } else { 0 }
+        1 + 2 * self.fields.len() + if self.trim.is_some() { 3 } else { 0 }
     }
 
     /// What follows the key in an XADD.
     pub(super) fn write(&self, cmd: &mut Cmd) {
-        if let Some(max_len) = self.max_len {
-            cmd.arg("MAXLEN").arg("~").arg(max_len);
-        }
+        match self.trim {
+            Some(Trim::Entries(most)) => cmd.arg("MAXLEN").arg("~").arg(most),
+            Some(Trim::Since(oldest)) => cmd.arg("MINID").arg("~").arg(oldest),
+            None => cmd,
+        };
         cmd.arg("*");
         for (name, value) in &self.fields {
             cmd.arg(&name[..]).arg(&value[..]);
@@ -109,7 +131,7 @@ pub(super) async fn send(link: &Link, outputs: &[Xadd<'_>]) -> Vec<Result<(), Pu
             pipe.add_command(output.command());
         }
         let count = pipe.len();
-        match link.pipeline(&pipe).await {
+        match link.confirmed(&pipe).await {
             Ok(answers) => results.extend(answers.into_iter().map(one)),
             Err(e) => {
                 let text = link.error(&e).to_string();

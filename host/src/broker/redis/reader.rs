@@ -13,7 +13,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::connection::{Backoff, Endpoint, Part, breaks, broker_error};
+use super::connection::{Backoff, Endpoint, Part, broker_error};
 use super::entry;
 use super::lease;
 use super::ledger::{Identity, Lane, Place};
@@ -52,7 +52,7 @@ impl Reader {
                         }
                     }
                     Err(error) => {
-                        if breaks(&error) || line.is_none() {
+                        if self.endpoint.leaves(&error) || line.is_none() {
                             line = None;
                         }
                         let told = broker_error(&self.endpoint.at, &error);

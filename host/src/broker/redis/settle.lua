@@ -13,7 +13,8 @@ end
 local mine = {}
 local rows = redis.pcall('XPENDING', stream, group, ARGV[4], ARGV[5], many + 32, me)
 if rows.err then
-  return redis.status_reply('FENCED')
+  -- Without the group nothing is ours. Any other reason (a right that is missing) is told.
+  return string.find(rows.err, 'NOGROUP', 1, true) and redis.status_reply('FENCED') or rows
 end
 for i = 1, #rows do
   mine[rows[i][1]] = true

@@ -41,6 +41,8 @@ struct Item<'a> {
     held: Held,
     outputs: Vec<Xadd<'a>>,
     bytes: usize,
+    /// An output cannot be in one script with the settlement: it has too many fields, or lies in another slot.
+    apart: bool,
 }
 
 impl RedisSettler {
@@ -62,6 +64,9 @@ impl RedisSettler {
                             settle,
                             held,
                             bytes: outputs.iter().map(|o| o.bytes).sum(),
+                            apart: outputs
+                                .iter()
+                                .any(|o| o.args() > ARGS || !self.beside(o.stream)),
                             outputs,
                         });
                         None
@@ -87,6 +92,12 @@ impl RedisSettler {
                 })
             })
             .collect()
+    }
+
+    /// Whether an output to this stream can be in one step with a settlement.
+    fn beside(&self, stream: &str) -> bool {
+        let endpoint = &self.sub.data.endpoint;
+        endpoint.together(self.sub.stream(Lane::Main), stream)
     }
 
     /// Notes in the ledger what happened.
@@ -120,14 +131,14 @@ impl RedisSettler {
 
     async fn chunk(&self, consumer: &str, chunk: &[Item<'_>]) -> Vec<Committed> {
         if let [only] = chunk
-            && only.outputs.iter().any(|o| o.args() > ARGS)
+            && only.apart
         {
             return vec![self.apart(consumer, only).await];
         }
         self.script(consumer, chunk, true).await
     }
 
-    /// A commit with an output of too many fields for a script: published first, then settled.
+    /// A commit with an output that cannot be in the script: all are published first, then it is settled.
     async fn apart(&self, consumer: &str, item: &Item<'_>) -> Committed {
         let published = publisher::send(&self.sub.data, &item.outputs).await;
         if let Some((index, e)) = published
@@ -204,12 +215,12 @@ fn encode(publications: &[Publication]) -> Result<Vec<Xadd<'_>>, (usize, Publish
         .collect()
 }
 
-/// Splits a batch by stream, by number and by size. What has too many fields for a script stands alone.
+/// Splits a batch by stream, by number and by size. What is published apart stands alone.
 fn chunks(items: Vec<Item<'_>>) -> Vec<Vec<Item<'_>>> {
     let mut chunks: Vec<Vec<Item<'_>>> = Vec::new();
     let mut open: [(Vec<Item<'_>>, usize); 2] = [(Vec::new(), 0), (Vec::new(), 0)];
     for item in items {
-        if item.outputs.iter().any(|o| o.args() > ARGS) {
+        if item.apart {
             chunks.push(vec![item]);
             continue;
         }
@@ -311,7 +322,7 @@ fn exception(row: Value) -> Option<(usize, Committed)> {
 
 impl Settler for RedisSettler {
     fn atomic_with(&self, destination: &Destination) -> bool {
-        destination.broker == self.sub.options.name
+        destination.broker == self.sub.options.name && self.beside(&destination.address)
     }
 
     fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {

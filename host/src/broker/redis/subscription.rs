@@ -68,7 +68,7 @@ impl Subscription {
         control: Arc<Link>,
         counters: Arc<Counters>,
     ) -> Self {
-        let retry: Arc<str> = retry_stream(&spec.name, &spec.plugin).into();
+        let retry: Arc<str> = retry_of(&options, spec).into();
         let stream = |name: &Arc<str>, payload: PayloadFrom| Stream {
             name: Arc::clone(name),
             attempts: keys::attempts(name, &spec.group),
@@ -222,6 +222,20 @@ impl Subscription {
             .filter_map(|row| entry::text(entry::lookup(&entry::items(row)?, "name")?))
             .collect())
     }
+}
+
+/// The second stream of a subscription.
+pub(super) fn retry_of(options: &Options, spec: &SubscriptionSpec) -> String {
+    if options.access.cluster {
+        keys::retry(&spec.address, &spec.name, &spec.plugin)
+    } else {
+        retry_stream(&spec.name, &spec.plugin)
+    }
+}
+
+/// As [`retry_stream`], in a cluster, where it is in one slot with the stream of the subscription.
+pub fn retry_stream_in_cluster(stream: &str, subscription: &str, plugin: &str) -> String {
+    keys::retry(stream, subscription, plugin)
 }
 
 /// Where dead letters of a subscription are put to be handled again.

@@ -13,14 +13,17 @@ if idle == '' then
   crashed = redis.call('HGET', KEYS[2], dead) ~= 'closed'
   if crashed then
     -- From here on the owner, should it only have been slow, is refused.
-    redis.call('HSET', KEYS[2], dead, 'fenced')
+    if type(redis.pcall('HSET', KEYS[2], dead, 'fenced')) == 'table' then
+      -- A server that is full refuses it. Who is not in the registry is refused as well.
+      redis.call('HDEL', KEYS[2], dead)
+    end
   end
   rows = redis.pcall('XPENDING', KEYS[1], group, '-', '+', many, dead)
 else
   rows = redis.pcall('XPENDING', KEYS[1], group, 'IDLE', idle, '-', '+', many, dead)
 end
 if rows.err then
-  return {}
+  return string.find(rows.err, 'NOGROUP', 1, true) and {} or rows
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

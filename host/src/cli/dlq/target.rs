@@ -1,10 +1,12 @@
 //! Where the dead letters of a subscription lie, and where they go when they are sent back.
 
 use crate::broker::embedded::retry_topic;
+#[cfg(feature = "redis")]
+use crate::broker::redis::retry_stream_in_cluster;
 use crate::cli::config::{Named, subscription};
 use crate::cli::failure::{Failure, Result};
 use crate::cli::record::Record;
-use crate::config::{Config, DeadLetterTarget};
+use crate::config::{Broker, Config, DeadLetterTarget, Subscription};
 use crate::place::PlaceKind;
 
 /// The dead letters of one subscription.
@@ -20,6 +22,8 @@ pub(super) struct Target {
     pub(super) kind: PlaceKind,
     /// Whether what is sent back there would be lost, since the subscription has no second source.
     pub(super) unkept: bool,
+    /// Its name.
+    retry: String,
     /// Whether other subscriptions put their dead letters to the same place.
     shared: bool,
 }
@@ -35,6 +39,7 @@ impl Target {
                 let Some((at, home)) = at.zip(home) else {
                     continue;
                 };
+                let retry = retry_of(home, plugin, subscription, source);
                 targets.push(Self {
                     plugin: plugin.clone(),
                     subscription: subscription.clone(),
@@ -44,6 +49,7 @@ impl Target {
                     unkept: source
                         .place()
                         .is_some_and(|(kind, _)| kind == PlaceKind::Subject),
+                    retry,
                     shared: false,
                 });
             }
@@ -76,7 +82,7 @@ impl Target {
 
     /// The topic or stream the subscription reads besides its own.
     pub(super) fn retry(&self) -> String {
-        retry_topic(&self.subscription, &self.plugin)
+        self.retry.clone()
     }
 
     /// Whether a message of that place is a dead letter of this subscription.
@@ -85,4 +91,19 @@ impl Target {
         !self.shared
             || (is("wharf-plugin", &self.plugin) && is("wharf-subscription", &self.subscription))
     }
+}
+
+/// The topic or stream a subscription reads besides its own.
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(unused_variables, reason = "it is called the same everywhere else")
+)]
+fn retry_of(home: &Broker, plugin: &str, subscription: &str, source: &Subscription) -> String {
+    #[cfg(feature = "redis")]
+    if let (Broker::Redis(redis), Some((_, stream))) = (home, source.place())
+        && redis.cluster
+    {
+        return retry_stream_in_cluster(stream, subscription, plugin);
+    }
+    retry_topic(subscription, plugin)
 }

@@ -8,6 +8,8 @@ mod kafka;
 mod nats;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+#[cfg(feature = "redis")]
+mod redis;
 
 use super::Check;
 use crate::config::Broker;
@@ -75,60 +77,6 @@ fn one_file_one_broker(check: &mut Check<'_>) {
             None => {
                 seen.insert(&embedded.path, path);
             }
-        }
-    }
-}
-
-#[cfg(feature = "redis")]
-mod redis {
-    use std::time::Duration;
-
-    use super::Check;
-    use crate::config::Redis;
-    use crate::config::tree::Path;
-
-    const MIN_LEASE: Duration = Duration::from_millis(500);
-    const MIN_FOREIGN_IDLE: Duration = Duration::from_secs(1);
-
-    pub(super) fn check(check: &mut Check<'_>, path: &Path, redis: &Redis) {
-        if redis.lease < MIN_LEASE {
-            check
-                .value(
-                    &path.key("lease"),
-                    "a lease shorter than 500ms ends whenever the host is busy",
-                )
-                .set_help("write at least `500ms`");
-        }
-        if redis
-            .foreign_idle
-            .is_some_and(|idle| idle < MIN_FOREIGN_IDLE)
-        {
-            check
-                .value(
-                    &path.key("foreign_idle"),
-                    "so short a time takes messages from clients that are still at work",
-                )
-                .set_help("write at least `1s`; longer than they need for one message");
-        }
-        if redis.connect_timeout.is_zero() {
-            check.value(
-                &path.key("connect_timeout"),
-                "a connection cannot be made in no time",
-            );
-        }
-        let url = redis.url.expose();
-        if url.starts_with("rediss://") || url.starts_with("valkeys://") {
-            check
-                .value(
-                    &path.key("url"),
-                    "this build of wharf does not speak TLS to redis",
-                )
-                .set_help("use `redis://`, through a tunnel where the network is not trusted");
-        } else if ::redis::IntoConnectionInfo::into_connection_info(url).is_err() {
-            // The reason of the client is not shown: it may quote the URL.
-            check
-                .value(&path.key("url"), "this is not the URL of a redis server")
-                .set_help("write `redis://[user:password@]host:port/database` or `unix:///path/to/socket`");
         }
     }
 }

@@ -10,13 +10,14 @@ mod rabbitmq;
 use super::Check;
 use crate::config::place::{self, types_with};
 use crate::config::tree::{Node, Origin, Path, Span};
-use crate::config::{Plugin, structure};
+use crate::config::{Destination, Plugin, structure};
 use crate::place::PlaceKind;
 
 /// Keys that belong to some types of brokers, beside those that name a place.
-const OWNED: [(&str, &[&str]); 6] = [
+const OWNED: [(&str, &[&str]); 7] = [
     ("payload", &["redis"]),
     ("max_len", &["redis"]),
+    ("max_age", &["redis"]),
     ("routing_key", &["rabbitmq"]),
     ("core", &["nats"]),
     // A queue has one group of readers and begins with what is in it.
@@ -72,6 +73,7 @@ pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin_name: &str, plugi
         rabbitmq::destination(check, &at, one);
         #[cfg(feature = "nats")]
         nats::destination(check, &at, one);
+        trimming(check, &at, one);
         if name == "reply" {
             check
                 .key(&at, "a destination cannot be called `reply`")
@@ -98,6 +100,23 @@ pub(super) fn check(check: &mut Check<'_>, path: &Path, plugin_name: &str, plugi
     rabbitmq::own_queues(check, path, plugin_name, plugin);
     #[cfg(feature = "nats")]
     nats::own_subjects(check, path, plugin_name, plugin);
+}
+
+/// How a stream is kept short.
+fn trimming(check: &mut Check<'_>, at: &Path, one: &Destination) {
+    if one.max_len.is_some() && one.max_age.is_some() {
+        check
+            .key(
+                &at.key("max_age"),
+                "`max_len` and `max_age` are both there, and Redis trims by one of them",
+            )
+            .set_help("keep one of them");
+    }
+    if one.max_age.is_some_and(|age| age.as_millis() == 0) {
+        check
+            .value(&at.key("max_age"), "nothing is kept for no time")
+            .set_help("write such as `7d`; leave it out to keep all");
+    }
 }
 
 /// A subscription or destination: its broker exists, and one place is named in that broker's words.

@@ -1,9 +1,11 @@
 //! Where a plugin may publish.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::place;
+use crate::config::{duration, place};
 use crate::place::PlaceKind;
 
 /// One place a plugin may publish to.
@@ -50,6 +52,10 @@ pub struct Destination {
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub max_len: Option<u64>,
+    /// About how long the stream keeps entries, on Redis, such as `7d`; without it, for ever. Instead of `max_len`.
+    #[serde(default, with = "duration::option")]
+    #[schemars(with = "Option<duration::Text>")]
+    pub max_age: Option<Duration>,
     /// Which other topics or streams a message may name for itself: exact names, or a beginning followed by `*`.
     #[serde(default)]
     pub allow_topic_override: Option<Vec<String>>,
@@ -77,6 +83,7 @@ impl Destination {
             core: false,
             routing_key: None,
             max_len: None,
+            max_age: None,
             allow_topic_override: None,
             payload: None,
         }
