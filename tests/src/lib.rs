@@ -9,6 +9,7 @@ pub mod nats_server;
 pub mod plugins;
 pub mod proxy;
 pub mod rabbit_server;
+pub mod redis_cluster;
 pub mod redis_sentinel;
 pub mod redis_server;
 pub mod source;

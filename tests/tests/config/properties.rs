@@ -241,10 +241,14 @@ fn destination() -> impl Strategy<Value = Destination> {
         prop::option::of(1..i64::MAX as u64),
         patterns,
         prop::option::of(text()),
+        prop::option::of(1..1_000_000_000u64),
     )
         .prop_map(
-            |(kind, place, max_len, allow_topic_override, payload)| Destination {
+            |(kind, place, max_len, allow_topic_override, payload, age)| Destination {
                 max_len: max_len.filter(|_| kind != PlaceKind::Topic),
+                max_age: age
+                    .filter(|_| kind != PlaceKind::Topic && max_len.is_none())
+                    .map(Duration::from_millis),
                 allow_topic_override,
                 payload: payload.filter(|_| kind != PlaceKind::Topic),
                 ..Destination::new(broker_of(kind), kind, place)
@@ -320,15 +324,18 @@ fn brokers() -> impl Strategy<Value = BTreeMap<String, Broker>> {
         duration(),
         prop::option::of(duration()),
         prop::option::of(text()),
+        redis_access(),
     )
-        .prop_map(|(prefetch, lease, connect_timeout, idle, name)| Redis {
-            prefetch,
-            lease: lease + Duration::from_millis(500),
-            connect_timeout,
-            foreign_idle: idle.map(|idle| idle + Duration::from_secs(1)),
-            name,
-            ..Redis::new("redis://user:hunter2@127.0.0.1:6379/3")
-        });
+        .prop_map(
+            |(prefetch, lease, connect_timeout, idle, name, access)| Redis {
+                prefetch,
+                lease: lease + Duration::from_millis(500),
+                connect_timeout,
+                foreign_idle: idle.map(|idle| idle + Duration::from_secs(1)),
+                name,
+                ..access
+            },
+        );
     let all = (embedded, redis, kafka(), rabbitmq(), nats());
     all.prop_map(|(embedded, redis, kafka, rabbitmq, nats)| {
         BTreeMap::from([
@@ -601,6 +608,38 @@ fn configuration() -> impl Strategy<Value = Config> {
         })
 }
 
+/// Redis as it may be reached: with a user in the URL or beside it, by sentinels, or as a cluster.
+fn redis_access() -> impl Strategy<Value = Redis> {
+    let watched = (
+        prop::collection::vec("[a-z]{1,8}:[1-9]{4}", 1..4),
+        name(),
+        text(),
+    );
+    let found = prop_oneof![
+        Just(Redis::new("redis://user:hunter2@127.0.0.1:6379/3")),
+        (text(), text()).prop_map(|(user, password)| Redis {
+            user: Some(user),
+            password: Some(Secret::new(password)),
+            ..Redis::new("rediss://127.0.0.1:6379/3")
+        }),
+        watched.prop_map(|(sentinels, master, password)| Redis {
+            sentinels,
+            master: Some(master),
+            sentinel_user: Some("watcher".to_owned()),
+            sentinel_password: Some(Secret::new(password)),
+            ..Redis::new("redis://anywhere")
+        }),
+        Just(Redis {
+            cluster: true,
+            ..Redis::new("redis://a:7000, redis://b:7000")
+        }),
+    ];
+    (found, prop::option::of(1..=100_u32)).prop_map(|(redis, wait_replicas)| Redis {
+        wait_replicas,
+        ..redis
+    })
+}
+
 /// The configuration as somebody would write it: secrets in the open, dollars doubled.
 fn written(config: &Config) -> Value {
     let mut json = serde_json::to_value(config).unwrap();
@@ -608,7 +647,18 @@ fn written(config: &Config) -> Value {
     let doubled = |secret: &Secret| Value::from(secret.expose().replace('$', "$$"));
     for (name, broker) in &config.brokers {
         match broker {
-            Broker::Redis(redis) => json["brokers"][name]["url"] = doubled(&redis.url),
+            Broker::Redis(redis) => {
+                json["brokers"][name]["url"] = doubled(&redis.url);
+                let secrets = [
+                    ("password", &redis.password),
+                    ("sentinel_password", &redis.sentinel_password),
+                ];
+                for (key, secret) in secrets {
+                    if let Some(secret) = secret {
+                        json["brokers"][name][key] = doubled(secret);
+                    }
+                }
+            }
             Broker::RabbitMq(rabbitmq) => json["brokers"][name]["url"] = doubled(&rabbitmq.url),
             Broker::Nats(nats) => {
                 json["brokers"][name]["url"] = doubled(&nats.url);

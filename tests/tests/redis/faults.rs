@@ -26,7 +26,7 @@ pub async fn work_until(host: &mut Host, wanted: &BTreeSet<String>) -> usize {
 }
 
 /// As a committer does: what is not settled for want of a server is settled again.
-async fn settle_stubbornly(host: &mut Host, deliveries: Vec<wharf::delivery::Delivery>) {
+pub async fn settle_stubbornly(host: &mut Host, deliveries: Vec<wharf::delivery::Delivery>) {
     drop(deliveries);
     let mut entries = Vec::new();
     host.inbox.try_take(&mut entries);

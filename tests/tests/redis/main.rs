@@ -1,6 +1,7 @@
 //! The Redis streams adapter against real servers that each test starts, cuts, kills and empties itself.
 
 mod attempts;
+mod cluster;
 mod faults;
 mod full;
 mod outputs;

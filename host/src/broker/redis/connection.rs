@@ -31,7 +31,7 @@ use wire::Wire;
 
 pub(super) use endpoint::Endpoint;
 pub(super) use health::{Backoff, Part, Troubles};
-pub(super) use words::{breaks, broker_error, is_code};
+pub(super) use words::{breaks, broker_error, is_code, said};
 
 /// How often a command may be sent on to another node.
 const HOPS: usize = 5;

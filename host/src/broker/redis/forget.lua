@@ -6,7 +6,7 @@ end
 for i = 3, 4 do
   local rows = redis.pcall('XPENDING', KEYS[i], ARGV[1], '-', '+', 1, ARGV[2])
   if rows.err and not string.find(rows.err, 'NOGROUP', 1, true) then
-    return rows
+    return { err = rows.err .. ' (XPENDING)' }
   elseif not rows.err and #rows > 0 then
     return 0
   end

@@ -6,7 +6,7 @@ for i = 3, #ARGV do
   local id = ARGV[i]
   local rows = redis.pcall('XPENDING', KEYS[1], group, id, id, 1, me)
   if rows.err and not string.find(rows.err, 'NOGROUP', 1, true) then
-    return rows
+    return { err = rows.err .. ' (XPENDING)' }
   elseif rows.err then
     out[i - 2] = 0
   elseif #rows == 0 then

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::future::BoxFuture;
 use redis::{Cmd, Value};
 
-use super::connection::{Link, breaks};
+use super::connection::{Link, breaks, said};
 use super::wire;
 use crate::commit::{Destination, Publication};
 use crate::message::flat::Pair;
@@ -151,7 +151,7 @@ fn one(answer: Value) -> Result<(), PublishError> {
     match answer {
         Value::ServerError(e) => Err(PublishError::Destination(format!(
             "redis: {}",
-            redis::RedisError::from(e)
+            said(&e.into())
         ))),
         _ => Ok(()),
     }

@@ -14,7 +14,7 @@ local mine = {}
 local rows = redis.pcall('XPENDING', stream, group, ARGV[4], ARGV[5], many + 32, me)
 if rows.err then
   -- Without the group nothing is ours. Any other reason (a right that is missing) is told.
-  return string.find(rows.err, 'NOGROUP', 1, true) and redis.status_reply('FENCED') or rows
+  return string.find(rows.err, 'NOGROUP', 1, true) and redis.status_reply('FENCED') or { err = rows.err .. ' (XPENDING)' }
 end
 for i = 1, #rows do
   mine[rows[i][1]] = true
@@ -86,10 +86,10 @@ if #acks > 0 then
   else
     undo(all)
     for k = 1, #owners do
-      bad[#bad + 1] = { owners[k], 'S', answer.err or 'no answer' }
+      bad[#bad + 1] = { owners[k], 'S', (answer.err or 'no answer') .. ' (XACK)' }
     end
     for k = 1, #releases do
-      bad[#bad + 1] = { releases[k][1], 'S', answer.err or 'no answer' }
+      bad[#bad + 1] = { releases[k][1], 'S', (answer.err or 'no answer') .. ' (XACK)' }
     end
     drops, releases = {}, {}
   end
@@ -101,7 +101,7 @@ for k = 1, #releases do
   local release = releases[k]
   local answer = redis.pcall('HSET', records, release[2], release[3])
   if type(answer) == 'table' then
-    bad[#bad + 1] = { release[1], 'S', answer.err or 'no answer' }
+    bad[#bad + 1] = { release[1], 'S', (answer.err or 'no answer') .. ' (HSET)' }
   end
 end
 return bad

@@ -14,6 +14,7 @@ use redis::{RedisError, Value};
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
+use super::connection::is_code;
 use super::entry;
 use super::ledger::{Held, Lane};
 use super::publisher::{self, Xadd};
@@ -188,8 +189,27 @@ impl RedisSettler {
         }
         match script.run(&self.sub.data, &cmd).await {
             Ok(answer) => results(chunk.len(), answer),
+            // A key that the user may not touch refuses the whole script: the others are not to suffer for one of them.
+            Err(e) if is_code(&e, "NOPERM") && outputs => match chunk {
+                [only] if only.outputs.is_empty() => self.failed(chunk, &e),
+                [_] => {
+                    let text = self.sub.data.error(&e).to_string();
+                    let refused = PublishError::Destination(text);
+                    vec![Committed::NotPublished(0, refused)]
+                }
+                _ => self.one_by_one(consumer, chunk).await,
+            },
             Err(e) => self.failed(chunk, &e),
         }
+    }
+
+    async fn one_by_one(&self, consumer: &str, chunk: &[Item<'_>]) -> Vec<Committed> {
+        let mut results = Vec::with_capacity(chunk.len());
+        for item in chunk {
+            // Boxed, because it is the same step again.
+            results.extend(Box::pin(self.script(consumer, std::slice::from_ref(item), true)).await);
+        }
+        results
     }
 
     fn failed(&self, chunk: &[Item<'_>], error: &RedisError) -> Vec<Committed> {

@@ -23,7 +23,7 @@ else
   rows = redis.pcall('XPENDING', KEYS[1], group, 'IDLE', idle, '-', '+', many, dead)
 end
 if rows.err then
-  return string.find(rows.err, 'NOGROUP', 1, true) and {} or rows
+  return string.find(rows.err, 'NOGROUP', 1, true) and {} or { err = rows.err .. ' (XPENDING)' }
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

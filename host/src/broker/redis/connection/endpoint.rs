@@ -13,7 +13,7 @@ use redis::{
 use super::cluster::{Cluster, Node};
 use super::sentinel::Watched;
 use super::slot::{self, Slot};
-use super::words::{PLAIN, breaks};
+use super::words::{PLAIN, SILENT, breaks};
 use crate::broker::redis::{Access, Options};
 use crate::config::Secret;
 use crate::config::redis::Tls;
@@ -266,6 +266,9 @@ impl Dial {
             Ok(Err(e)) if e.kind() == ErrorKind::AuthenticationFailed => {
                 Err(why_not(info, &config).await.unwrap_or(e))
             }
+            Ok(Err(e)) if e.is_timeout() && is_encrypted(info) => Err(RedisError::from(
+                std::io::Error::new(std::io::ErrorKind::TimedOut, SILENT),
+            )),
             Ok(Err(e)) if hung_up(&e) && !is_encrypted(info) => Err(RedisError::from(
                 std::io::Error::new(std::io::ErrorKind::ConnectionReset, PLAIN),
             )),

@@ -29,10 +29,14 @@ pub(in crate::broker::redis) fn is_code(error: &RedisError, code: &str) -> bool 
 
 /// Words of an error that somebody has to act on, and what to do. The library of TLS and the server say what they found;
 /// what to change in which file only we know.
-const ADVICE: [(&str, &str); 14] = [
+const ADVICE: [(&str, &str); 17] = [
     (
         "UnknownIssuer",
         "the server's certificate is of an authority that is not trusted here: name the authority in `tls.ca`",
+    ),
+    (
+        "BadSignature",
+        "the server's certificate is of another authority than the one of this name in `tls.ca`",
     ),
     (
         "not valid for name",
@@ -67,6 +71,10 @@ const ADVICE: [(&str, &str); 14] = [
         "the user may not do this: give it the right by `ACL SETUSER` at the server",
     ),
     (
+        "The user executing the script can't",
+        "the user may not do this: give it the right by `ACL SETUSER` at the server",
+    ),
+    (
         "NOAUTH",
         "the server wants to know who we are: set `user` and `password`",
     ),
@@ -83,10 +91,17 @@ const ADVICE: [(&str, &str); 14] = [
         "the sentinels know no server of this name: see `master`",
     ),
     (
+        SILENT,
+        "if it does not speak TLS there, use its port for TLS, or `redis://`",
+    ),
+    (
         PLAIN,
         "it hung up at the first word: if it speaks TLS there, write `rediss://`",
     ),
 ];
+
+/// How a server answers the greeting of TLS that takes it for the beginning of a long command.
+pub(super) const SILENT: &str = "no answer when TLS was begun";
 
 /// How a greeting ends that was not answered but by the end of the connection.
 pub(super) const PLAIN: &str = "the server closed the connection while it was greeted";
@@ -96,6 +111,14 @@ fn advice(text: &str) -> Option<&'static str> {
         .iter()
         .find(|(word, _)| text.contains(word))
         .map(|(_, advice)| *advice)
+}
+
+/// The server's own words, where it said some.
+pub(in crate::broker::redis) fn said(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    }
 }
 
 /// What somebody has to change, in the server's own words, or what only has to be waited for.
@@ -111,14 +134,15 @@ pub(in crate::broker::redis) fn broker_error(at: &str, error: &RedisError) -> Br
     ) || error.detail().is_some_and(|d| {
         d.starts_with("unknown command") || d.contains("DB index is out of range")
     });
-    let said = error.to_string();
+    let said = said(error);
     let advice = advice(&said);
     let text = match advice {
         Some(advice) => format!("redis at {at}: {said}; {advice}"),
         None => format!("redis at {at}: {said}"),
     };
     // A greeting that ends so may also be that of a server that is just going down.
-    if refused || (advice.is_some() && !said.contains(PLAIN)) {
+    let perhaps = said.contains(PLAIN) || said.contains(SILENT);
+    if refused || (advice.is_some() && !perhaps) {
         BrokerError::Refused(text)
     } else {
         BrokerError::Unavailable(text)
