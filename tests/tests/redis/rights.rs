@@ -148,19 +148,23 @@ async fn without_the_right_to_read_it_waits_and_says_which() {
 #[tokio::test]
 async fn without_the_right_to_write_nothing_of_the_commit_happens() {
     let server = server(&rights()).await;
-    add(&server, STREAM, 0..1).await;
+    add(&server, STREAM, 0..2).await;
     let mut host = host_with(user(&server), spec()).await;
-    let taken = host.take(1).await;
-    let results = host
-        .commit(taken, |_| vec![to("out", "x"), to("vault", "x")])
-        .await;
+    let taken = host.take(2).await;
+    let outputs = |parcel: &wharf::delivery::Parcel| match &parcel.message.payload[..] {
+        b"0" => vec![to("out", "0"), to("vault", "0")],
+        _ => vec![to("out", "1")],
+    };
+    let results = host.commit(taken, outputs).await;
     match &results[0] {
-        Committed::NotPublished(1, PublishError::Destination(said)) => {
+        Committed::NotPublished(_, PublishError::Destination(said)) => {
             assert!(said.contains("NOPERM"), "{said}");
+            assert!(said.contains("ACL SETUSER"), "{said}");
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(host.broker.len("out").await.unwrap(), 0);
+    assert_eq!(results[1], Committed::Done, "its neighbour");
+    assert_eq!(host.broker.len("out").await.unwrap(), 1);
     assert_eq!(pending(&server, STREAM).await, 1);
     let sent = host.broker.publisher().publish(&[&to("vault", "y")]).await;
     assert!(

@@ -31,7 +31,7 @@ use wire::Wire;
 
 pub(super) use endpoint::Endpoint;
 pub(super) use health::{Backoff, Part, Troubles};
-pub(super) use words::{breaks, broker_error, is_code, said};
+pub(super) use words::{breaks, is_code, said};
 
 /// How often a command may be sent on to another node.
 const HOPS: usize = 5;
@@ -97,7 +97,7 @@ impl Link {
     }
 
     pub(super) fn error(&self, error: &RedisError) -> BrokerError {
-        broker_error(&self.endpoint.at, error)
+        self.endpoint.error(error)
     }
 
     fn wire(&self, cluster: &Cluster, node: &Node) -> Arc<Wire> {

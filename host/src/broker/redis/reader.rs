@@ -13,7 +13,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::connection::{Backoff, Endpoint, Part, broker_error};
+use super::connection::{Backoff, Endpoint, Part};
 use super::entry;
 use super::lease;
 use super::ledger::{Identity, Lane, Place};
@@ -55,7 +55,7 @@ impl Reader {
                         if self.endpoint.leaves(&error) || line.is_none() {
                             line = None;
                         }
-                        let told = broker_error(&self.endpoint.at, &error);
+                        let told = self.endpoint.error(&error);
                         self.part.trouble(&told.to_string());
                         backoff.wait().await;
                         if matches!(told, BrokerError::Refused(_)) {

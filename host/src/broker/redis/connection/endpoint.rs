@@ -13,7 +13,7 @@ use redis::{
 use super::cluster::{Cluster, Node};
 use super::sentinel::Watched;
 use super::slot::{self, Slot};
-use super::words::{PLAIN, SILENT, breaks};
+use super::words::{PLAIN, SILENT, breaks, broker_error};
 use crate::broker::redis::{Access, Options};
 use crate::config::Secret;
 use crate::config::redis::Tls;
@@ -108,6 +108,17 @@ impl Endpoint {
             cluster.forget();
         }
         left
+    }
+
+    /// What an error from there means to whoever reads of it.
+    pub(in crate::broker::redis) fn error(&self, error: &RedisError) -> BrokerError {
+        match error.redirect_node() {
+            Some((node, slot)) if self.cluster().is_some() => BrokerError::Unavailable(format!(
+                "redis at {}: slot {slot} is at {node} now",
+                self.at
+            )),
+            _ => broker_error(&self.at, error),
+        }
     }
 
     pub(super) fn cluster(&self) -> Option<&Cluster> {
