@@ -8,6 +8,8 @@ use super::config::broker;
 use super::dlq::Letters;
 #[cfg(feature = "rabbitmq")]
 use super::dlq::RabbitLetters;
+#[cfg(feature = "redis")]
+use super::dlq::RedisLetters;
 use super::failure::{Failure, Result};
 use super::tail::Following;
 use crate::broker::embedded::Embedded;
@@ -26,7 +28,7 @@ pub(super) enum Client {
     Embedded(Embedded),
     /// A Redis server.
     #[cfg(feature = "redis")]
-    Redis(Box<RedisBroker>),
+    Redis(Box<RedisLetters>),
     /// A Kafka cluster.
     #[cfg(feature = "kafka")]
     Kafka(Box<KafkaBroker>),
@@ -48,7 +50,7 @@ impl Client {
                 let mut options = Options::new(name, redis.url.expose());
                 options.connect = redis.connect_timeout;
                 RedisBroker::open(options)
-                    .map(|broker| Self::Redis(Box::new(broker)))
+                    .map(|broker| Self::Redis(Box::new(RedisLetters::new(config, broker))))
                     .map_err(|error| at(error.into()))
             }
             #[cfg(feature = "kafka")]
@@ -71,7 +73,7 @@ impl Client {
         match self {
             Self::Embedded(embedded) => embedded,
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => &**redis,
+            Self::Redis(redis) => &redis.broker,
             #[cfg(feature = "kafka")]
             Self::Kafka(kafka) => &**kafka,
             #[cfg(feature = "rabbitmq")]
@@ -102,7 +104,7 @@ impl Client {
             Self::Embedded(embedded) => Box::new(super::tail::EmbeddedTail::new(embedded, topic)),
             #[cfg(feature = "redis")]
             Self::Redis(redis) => {
-                Box::new(super::tail::RedisTail::new(redis, topic, payload.clone()))
+                Box::new(super::tail::RedisTail::new(&redis.broker, topic, payload.clone()))
             }
             #[cfg(feature = "kafka")]
             Self::Kafka(kafka) => Box::new(super::tail::KafkaTail::new(kafka, topic)),

@@ -41,7 +41,7 @@ const PAYLOAD: usize = 64 * 1024;
 pub(super) struct Args {
     /// The broker's name in the configuration
     broker: String,
-    /// The topic or stream
+    /// The topic, stream, list, …
     topic: String,
     /// How many of the newest messages to begin with
     #[arg(short = 'n', long = "lines", default_value_t = 10, value_name = "N")]

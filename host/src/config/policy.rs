@@ -157,6 +157,14 @@ pub struct DeadLetter {
     pub topic: Option<String>,
     /// The stream on Redis; without it, `dlq.{subscription}.{plugin}`.
     pub stream: Option<String>,
+    /// A list on Redis, in place of the stream.
+    pub list: Option<String>,
+    /// A sorted set on Redis, in place of the stream.
+    pub sorted_set: Option<String>,
+    /// What a channel said cannot be read again: known, so that it can be refused by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub channel: Option<String>,
     /// The queue on RabbitMQ; without it, `dlq.{subscription}.{plugin}`.
     pub queue: Option<String>,
     /// The subject on NATS; without it, `dlq.{subscription}.{plugin}`.
@@ -167,10 +175,13 @@ pub struct DeadLetter {
 
 impl DeadLetter {
     /// What may name the place, in the order in which it is looked for.
-    pub(super) fn names(&self) -> [(PlaceKind, &Option<String>); 4] {
+    pub(super) fn names(&self) -> [(PlaceKind, &Option<String>); 7] {
         [
             (PlaceKind::Topic, &self.topic),
             (PlaceKind::Stream, &self.stream),
+            (PlaceKind::List, &self.list),
+            (PlaceKind::SortedSet, &self.sorted_set),
+            (PlaceKind::Channel, &self.channel),
             (PlaceKind::Queue, &self.queue),
             (PlaceKind::Subject, &self.subject),
         ]
@@ -182,6 +193,9 @@ impl DeadLetter {
 pub struct DeadLetterTarget {
     /// The broker's configured name.
     pub broker: String,
-    /// The name of the place. What it is depends on the broker: [`Places::own`](super::Places::own).
+    /// The name of the place.
     pub name: String,
+    /// What it was called in the configuration, if anything. What it is depends on the broker as well:
+    /// [`Places::dead_letter`](super::Places::dead_letter).
+    pub named: Option<PlaceKind>,
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion,
     RedisError, ServerErrorKind, Value,
@@ -228,6 +228,21 @@ impl Endpoint {
                 "no answer while connecting",
             ))),
         }
+    }
+}
+
+impl Endpoint {
+    /// A new connection that listens to channels. Nothing else can be asked on it.
+    pub(super) async fn listen(&self) -> Result<PubSub, RedisError> {
+        let listening = self.client.get_async_pubsub();
+        let timed_out = || std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer while connecting");
+        let listening = tokio::time::timeout(self.connect + self.answer, listening).await;
+        listening.unwrap_or_else(|_| Err(RedisError::from(timed_out())))
+    }
+
+    /// Most time to wait for an answer.
+    pub(super) fn answer(&self) -> Duration {
+        self.answer
     }
 }
 

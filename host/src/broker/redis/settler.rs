@@ -16,17 +16,18 @@ use tokio_util::sync::DropGuard;
 
 use super::entry;
 use super::ledger::{Held, Lane};
-use super::publisher::{self, Xadd};
+use super::output::{Output, can_be_undone};
+use super::publisher;
 use super::subscription::Subscription;
 use crate::commit::{Commit, Destination, Publication, Settlement};
 use crate::ports::{Committed, PublishError, Settle, SettleError, Settler};
 
 /// Commits per script.
-const BATCH: usize = 128;
+pub(super) const BATCH: usize = 128;
 /// Bytes of outputs per script; one commit may exceed it.
-const BYTES: usize = 1 << 20;
-/// Arguments one XADD in a script may have: what the server's Lua can unpack, with a margin.
-const ARGS: usize = 7000;
+pub(super) const BYTES: usize = 1 << 20;
+/// Arguments one command in a script may have: what the server's Lua can unpack, with a margin.
+pub(super) const ARGS: usize = 7000;
 
 pub(super) struct RedisSettler {
     pub(super) sub: Arc<Subscription>,
@@ -39,7 +40,7 @@ struct Item<'a> {
     at: usize,
     settle: Settle,
     held: Held,
-    outputs: Vec<Xadd<'a>>,
+    outputs: Vec<Output<'a>>,
     bytes: usize,
 }
 
@@ -61,7 +62,7 @@ impl RedisSettler {
                             at,
                             settle,
                             held,
-                            bytes: outputs.iter().map(|o| o.bytes).sum(),
+                            bytes: outputs.iter().map(|o| o.bytes()).sum(),
                             outputs,
                         });
                         None
@@ -155,8 +156,8 @@ impl RedisSettler {
         ];
         if outputs {
             for output in chunk.iter().flat_map(|i| &i.outputs) {
-                if !keys[3..].contains(&output.stream) {
-                    keys.push(output.stream);
+                if !keys[3..].contains(&output.place()) {
+                    keys.push(output.place());
                 }
             }
         }
@@ -190,17 +191,17 @@ impl RedisSettler {
     }
 }
 
-fn no_longer_ours() -> SettleError {
+pub(super) fn no_longer_ours() -> SettleError {
     SettleError::Fenced(
         "the entry is pending for another consumer, or no longer pending at all".into(),
     )
 }
 
-fn encode(publications: &[Publication]) -> Result<Vec<Xadd<'_>>, (usize, PublishError)> {
+pub(super) fn encode(publications: &[Publication]) -> Result<Vec<Output<'_>>, (usize, PublishError)> {
     publications
         .iter()
         .enumerate()
-        .map(|(i, p)| Xadd::new(p).map_err(|e| (i, e)))
+        .map(|(i, p)| Output::new(p).map_err(|e| (i, e)))
         .collect()
 }
 
@@ -226,7 +227,7 @@ fn chunks(items: Vec<Item<'_>>) -> Vec<Vec<Item<'_>>> {
 }
 
 /// What is kept of a released message beside when it is due, read by [`recovery`](super::recovery).
-fn record(attempts: u32, first_failed_ms: Option<u64>) -> String {
+pub(super) fn record(attempts: u32, first_failed_ms: Option<u64>) -> String {
     match first_failed_ms {
         Some(first) => format!("{attempts}@{first}"),
         None => attempts.to_string(),
@@ -261,16 +262,16 @@ fn arguments(cmd: &mut redis::Cmd, item: &Item<'_>, keys: &[&str], outputs: bool
         // Keys are counted from one there; the first three are ours.
         let key = keys[3..]
             .iter()
-            .position(|k| *k == output.stream)
+            .position(|k| *k == output.place())
             .unwrap_or(0)
             + 4;
-        cmd.arg(key).arg(output.args());
+        cmd.arg(key).arg(output.verb()).arg(output.args());
         output.write(cmd);
     }
 }
 
 /// Takes the script's answer apart: what it does not name, is done.
-fn results(count: usize, answer: Value) -> Vec<Committed> {
+pub(super) fn results(count: usize, answer: Value) -> Vec<Committed> {
     if matches!(&answer, Value::SimpleString(s) if s == "FENCED") {
         return (0..count)
             .map(|_| Committed::NotSettled(no_longer_ours()))
@@ -311,7 +312,7 @@ fn exception(row: Value) -> Option<(usize, Committed)> {
 
 impl Settler for RedisSettler {
     fn atomic_with(&self, destination: &Destination) -> bool {
-        destination.broker == self.sub.options.name
+        destination.broker == self.sub.options.name && can_be_undone(destination)
     }
 
     fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
