@@ -103,9 +103,11 @@ impl Client {
         match self {
             Self::Embedded(embedded) => Box::new(super::tail::EmbeddedTail::new(embedded, topic)),
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => {
-                Box::new(super::tail::RedisTail::new(&redis.broker, topic, payload.clone()))
-            }
+            Self::Redis(redis) => Box::new(super::tail::RedisTail::new(
+                &redis.broker,
+                topic,
+                payload.clone(),
+            )),
             #[cfg(feature = "kafka")]
             Self::Kafka(kafka) => Box::new(super::tail::KafkaTail::new(kafka, topic)),
             #[cfg(feature = "rabbitmq")]

@@ -143,7 +143,15 @@ fn kind_of(config: &Config, broker: &str, place: &str) -> Option<PlaceKind> {
     });
     let mut named = read.chain(written).filter(|(_, name)| *name == place);
     let places = config.brokers.get(broker)?.places();
-    named.find_map(|(kind, _)| places.writable(kind))
+    let named = named.find_map(|(kind, _)| places.writable(kind));
+    let mut dead = config.plugins.iter().flat_map(|(name, plugin)| {
+        let all = plugin.subscribe.keys();
+        all.filter_map(move |one| plugin.dead_letter_target(name, one))
+    });
+    named.or_else(|| {
+        let at = dead.find(|at| at.broker == broker && at.name == place)?;
+        Some(places.dead_letter(at.named))
+    })
 }
 
 /// `NAME=VALUE`.

@@ -226,7 +226,11 @@ fn subscription() -> impl Strategy<Value = Subscription> {
         .prop_map(|(kind, place, group, payload, start)| Subscription {
             group: group.filter(|_| has_groups(kind)),
             payload: payload.filter(|_| kind == PlaceKind::Stream),
-            start: if has_groups(kind) { start } else { Start::default() },
+            start: if has_groups(kind) {
+                start
+            } else {
+                Start::default()
+            },
             ..Subscription::new(broker_of(kind), kind, place)
         })
 }

@@ -1,8 +1,10 @@
-//! The Redis streams adapter against real servers that each test starts, cuts, kills and empties itself.
+//! The Redis adapter against real servers that each test starts, cuts, kills and empties itself.
 
 mod attempts;
+mod channels;
 mod faults;
 mod outputs;
+mod queues;
 mod reading;
 mod support;
 mod takeover;

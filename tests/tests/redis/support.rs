@@ -183,6 +183,11 @@ pub struct Doomed {
 impl Doomed {
     /// A host that has taken `count` messages in hand.
     pub async fn holding(url: &str, count: usize) -> Self {
+        Self::holding_of(url, spec(), count).await
+    }
+
+    /// The same, of another place.
+    pub async fn holding_of(url: &str, spec: SubscriptionSpec, count: usize) -> Self {
         let url = url.to_owned();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -191,7 +196,7 @@ impl Doomed {
             .expect("a runtime");
         let (told, hear) = tokio::sync::oneshot::channel();
         runtime.spawn(async move {
-            let mut host = host(&url).await;
+            let mut host = host_with(options(&url), spec).await;
             let taken = host.take(count).await;
             drop(told.send(payloads(&taken)));
             std::future::pending::<()>().await;
@@ -272,14 +277,13 @@ pub async fn until<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
     }
 }
 
+pub fn destination(address: &str, kind: PlaceKind) -> Arc<Destination> {
+    Arc::new(Destination::new("out", "events", kind, address))
+}
+
 pub fn to(address: &str, payload: impl Into<Bytes>) -> Publication {
     Publication {
-        destination: Arc::new(Destination::new(
-            "out",
-            "events",
-            PlaceKind::Stream,
-            address,
-        )),
+        destination: destination(address, PlaceKind::Stream),
         message: Outgoing {
             destination: "out".into(),
             id: Some("id-1".into()),

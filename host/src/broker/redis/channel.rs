@@ -70,10 +70,15 @@ impl Ear {
         if count == 0 {
             return;
         }
-        let before = self.counters.lost.fetch_add(count as u64, Ordering::Relaxed);
+        let before = self
+            .counters
+            .lost
+            .fetch_add(count as u64, Ordering::Relaxed);
         let now = Instant::now();
         let mut state = self.state.lock();
-        let silent = state.said.is_some_and(|said| now.duration_since(said) < SILENCE);
+        let silent = state
+            .said
+            .is_some_and(|said| now.duration_since(said) < SILENCE);
         if !silent {
             state.said = Some(now);
             let channel = &*self.reading.place;
@@ -266,8 +271,10 @@ impl Settler for ChannelSettler {
                 |settle: &&Settle| matches!(settle.settlement, Settlement::Release { .. });
             let own = batch.iter().filter(|settle| !redriven(settle));
             let lost = own.filter(released).count();
-            self.ear
-                .lose(lost, "they were given back, and there is nobody to keep them");
+            self.ear.lose(
+                lost,
+                "they were given back, and there is nobody to keep them",
+            );
             let again: Vec<Settle> = batch.iter().filter(redriven).copied().collect();
             if again.is_empty() {
                 return vec![Ok(()); batch.len()];

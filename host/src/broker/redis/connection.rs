@@ -235,7 +235,8 @@ impl Endpoint {
     /// A new connection that listens to channels. Nothing else can be asked on it.
     pub(super) async fn listen(&self) -> Result<PubSub, RedisError> {
         let listening = self.client.get_async_pubsub();
-        let timed_out = || std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer while connecting");
+        let timed_out =
+            || std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer while connecting");
         let listening = tokio::time::timeout(self.connect + self.answer, listening).await;
         listening.unwrap_or_else(|_| Err(RedisError::from(timed_out())))
     }

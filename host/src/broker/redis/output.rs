@@ -129,7 +129,11 @@ mod tests {
             assert!(at(0) > at(1), "a millisecond counts at {priority}");
             assert_eq!(at(0).floor(), f64::from(priority));
             assert!(at(0) > f64::from(priority), "before a bare number");
-            assert_eq!(at(0).to_string().parse(), Ok(at(0)), "as text it is the same");
+            assert_eq!(
+                at(0).to_string().parse(),
+                Ok(at(0)),
+                "as text it is the same"
+            );
         }
         assert!(score(1, now + 1_000_000) > score(0, now));
     }

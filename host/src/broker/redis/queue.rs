@@ -452,7 +452,11 @@ impl RedisBroker {
             let answer = self.control.query(redis::cmd(verb).arg(key)).await;
             let answer = answer.map_err(|e| self.control.error(&e))?;
             let count = entry::int(&answer).and_then(|n| u64::try_from(n).ok());
-            let place = if at < 2 { &mut lag.waiting } else { &mut lag.pending };
+            let place = if at < 2 {
+                &mut lag.waiting
+            } else {
+                &mut lag.pending
+            };
             *place += count.unwrap_or(0);
         }
         Ok(lag)

@@ -197,7 +197,9 @@ pub(super) fn no_longer_ours() -> SettleError {
     )
 }
 
-pub(super) fn encode(publications: &[Publication]) -> Result<Vec<Output<'_>>, (usize, PublishError)> {
+pub(super) fn encode(
+    publications: &[Publication],
+) -> Result<Vec<Output<'_>>, (usize, PublishError)> {
     publications
         .iter()
         .enumerate()

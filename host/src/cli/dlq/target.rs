@@ -38,7 +38,9 @@ impl Target {
                     subscription: subscription.clone(),
                     at,
                     home: source.broker.clone(),
-                    kind: home.places().retry(source.place().map_or(home.places().own, |(kind, _)| kind)),
+                    kind: home
+                        .places()
+                        .retry(source.place().map_or(home.places().own, |(kind, _)| kind)),
                     shared: false,
                 });
             }

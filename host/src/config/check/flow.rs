@@ -158,7 +158,10 @@ pub(super) fn groups(check: &mut Check<'_>) {
             continue;
         }
         // Whoever reads a queue shares it with all others who do.
-        let queue = matches!(source.0, PlaceKind::Queue | PlaceKind::List | PlaceKind::SortedSet);
+        let queue = matches!(
+            source.0,
+            PlaceKind::Queue | PlaceKind::List | PlaceKind::SortedSet
+        );
         let group = if queue { "" } else { one.group(plugin_name) };
         match seen.get(&(place.clone(), source, group)) {
             Some(first) => {
@@ -174,7 +177,9 @@ pub(super) fn groups(check: &mut Check<'_>) {
                             PlaceKind::Queue => {
                                 "each message would go to only one of them; give each its own queue, bound to one exchange"
                             }
-                            _ => "each message would go to only one of them; read a stream, each with its own `group`",
+                            _ => {
+                                "each message would go to only one of them; read a stream, each with its own `group`"
+                            }
                         },
                     )
                 } else {

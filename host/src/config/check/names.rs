@@ -268,7 +268,10 @@ fn of_streams(check: &mut Check<'_>, at: &Path, key: &str, place: PlaceKind) {
     }
     let word = place.key().replace('_', " ");
     check
-        .key(&whole, format!("`{key}` is for streams, and this is a {word}"))
+        .key(
+            &whole,
+            format!("`{key}` is for streams, and this is a {word}"),
+        )
         .set_help("leave it out");
 }
 

@@ -212,7 +212,9 @@ impl<W: Which> Subject for RedisPlaces<W> {
                 let entries = self.ask(&["XRANGE", place, "-", "+"]).await;
                 let entries: Vec<(String, Vec<Vec<u8>>)> = entries;
                 let entries = entries.into_iter();
-                return entries.map(|(id, fields)| item(id, pairs(fields))).collect();
+                return entries
+                    .map(|(id, fields)| item(id, pairs(fields)))
+                    .collect();
             }
             "list" => {
                 let mut values: Vec<Vec<u8>> = self.ask(&["LRANGE", place, "0", "-1"]).await;
@@ -265,7 +267,9 @@ impl<W: Which> Subject for RedisPlaces<W> {
     async fn delete(&self, place: &str) {
         let mut keys: Vec<String> = self.ask(&["KEYS", &Self::beside(place, "*")]).await;
         keys.push(place.to_owned());
-        let words: Vec<&str> = std::iter::once("DEL").chain(keys.iter().map(|k| &**k)).collect();
+        let words: Vec<&str> = std::iter::once("DEL")
+            .chain(keys.iter().map(|k| &**k))
+            .collect();
         let deleted: u64 = self.ask(&words).await;
         assert!(deleted > 0, "it was there");
     }

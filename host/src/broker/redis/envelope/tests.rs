@@ -112,7 +112,10 @@ fn name() -> impl Strategy<Value = ByteString> {
 fn outgoing() -> impl Strategy<Value = Outgoing> {
     let header = (name(), bytes()).prop_map(|(name, value)| Header { name, value });
     let lookalike = bytes().prop_map(|rest| {
-        let envelope = Outgoing { payload: rest, ..Outgoing::default() };
+        let envelope = Outgoing {
+            payload: rest,
+            ..Outgoing::default()
+        };
         Bytes::from(write(&envelope, 7).expect("small"))
     });
     (
@@ -121,22 +124,31 @@ fn outgoing() -> impl Strategy<Value = Outgoing> {
         prop::collection::vec(header, 0..6),
         prop_oneof![bytes(), lookalike],
         any::<bool>(),
-        (prop::option::of(text()), prop::option::of(text()), prop::option::of(text())),
-        (prop::option::of(any::<u8>()), prop::option::of(any::<u32>())),
+        (
+            prop::option::of(text()),
+            prop::option::of(text()),
+            prop::option::of(text()),
+        ),
+        (
+            prop::option::of(any::<u8>()),
+            prop::option::of(any::<u32>()),
+        ),
     )
-        .prop_map(|(id, key, headers, payload, tombstone, texts, numbers)| Outgoing {
-            id: Some(id.into()),
-            key,
-            headers,
-            payload: if tombstone { Bytes::new() } else { payload },
-            tombstone,
-            content_type: texts.0,
-            correlation_id: texts.1,
-            reply_to: texts.2,
-            priority: numbers.0,
-            ttl_ms: numbers.1,
-            ..Outgoing::default()
-        })
+        .prop_map(
+            |(id, key, headers, payload, tombstone, texts, numbers)| Outgoing {
+                id: Some(id.into()),
+                key,
+                headers,
+                payload: if tombstone { Bytes::new() } else { payload },
+                tombstone,
+                content_type: texts.0,
+                correlation_id: texts.1,
+                reply_to: texts.2,
+                priority: numbers.0,
+                ttl_ms: numbers.1,
+                ..Outgoing::default()
+            },
+        )
 }
 
 proptest! {

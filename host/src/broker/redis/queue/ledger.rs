@@ -91,7 +91,9 @@ impl Ledger {
 
     /// Which of these nobody has in hand.
     pub(super) fn orphans(&self, ids: Vec<ByteString>) -> Vec<ByteString> {
-        ids.into_iter().filter(|id| !self.ids.contains(id)).collect()
+        ids.into_iter()
+            .filter(|id| !self.ids.contains(id))
+            .collect()
     }
 }
 

@@ -74,7 +74,13 @@ mod tests {
             }
         }
         assert_eq!(Record::parse(""), Record::default());
-        assert_eq!(Record::parse("a b c"), Record { score: None, ..Record::default() });
+        assert_eq!(
+            Record::parse("a b c"),
+            Record {
+                score: None,
+                ..Record::default()
+            }
+        );
     }
 
     #[test]

@@ -35,7 +35,11 @@ impl Lane {
     async fn answer(&mut self) -> Result<Vec<Fetched>, BrokerError> {
         let fresh = self.fresh.recv().await;
         self.asked = false;
-        fresh.unwrap_or_else(|| Err(BrokerError::Unavailable("the subscription is closed".into())))
+        fresh.unwrap_or_else(|| {
+            Err(BrokerError::Unavailable(
+                "the subscription is closed".into(),
+            ))
+        })
     }
 }
 
@@ -87,7 +91,11 @@ impl QueueSource {
             for lane in &mut self.lanes {
                 lane.ask(room);
             }
-            let answers = self.lanes.iter_mut().rev().map(|lane| Box::pin(lane.answer()));
+            let answers = self
+                .lanes
+                .iter_mut()
+                .rev()
+                .map(|lane| Box::pin(lane.answer()));
             let (fresh, _, _) = futures_util::future::select_all(answers).await;
             self.ready.extend(fresh?);
         }
