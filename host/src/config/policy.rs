@@ -161,10 +161,6 @@ pub struct DeadLetter {
     pub list: Option<String>,
     /// A sorted set on Redis, in place of the stream.
     pub sorted_set: Option<String>,
-    /// What a channel said cannot be read again: known, so that it can be refused by name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
-    pub channel: Option<String>,
     /// The queue on RabbitMQ; without it, `dlq.{subscription}.{plugin}`.
     pub queue: Option<String>,
     /// The subject on NATS; without it, `dlq.{subscription}.{plugin}`.
@@ -175,13 +171,12 @@ pub struct DeadLetter {
 
 impl DeadLetter {
     /// What may name the place, in the order in which it is looked for.
-    pub(super) fn names(&self) -> [(PlaceKind, &Option<String>); 7] {
+    pub(super) fn names(&self) -> [(PlaceKind, &Option<String>); 6] {
         [
             (PlaceKind::Topic, &self.topic),
             (PlaceKind::Stream, &self.stream),
             (PlaceKind::List, &self.list),
             (PlaceKind::SortedSet, &self.sorted_set),
-            (PlaceKind::Channel, &self.channel),
             (PlaceKind::Queue, &self.queue),
             (PlaceKind::Subject, &self.subject),
         ]

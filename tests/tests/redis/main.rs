@@ -4,6 +4,7 @@ mod attempts;
 mod channels;
 mod faults;
 mod outputs;
+mod queue_faults;
 mod queues;
 mod reading;
 mod support;

@@ -148,6 +148,32 @@ impl Host {
         self.settler.settle(&batch).await
     }
 
+    /// As a committer does: asks again until the server answers.
+    pub async fn accept_at_last(&mut self, deliveries: Vec<Delivery>) {
+        drop(deliveries);
+        let mut entries = Vec::new();
+        self.inbox.try_take(&mut entries);
+        let tokens = entries.iter().map(|entry| match entry {
+            Entry::Dropped(parcel) => parcel.token,
+            Entry::Commit(_) => panic!("nothing was committed"),
+        });
+        let settlement = Settlement::Accept;
+        let batch: Vec<Settle> = tokens.map(|token| Settle { token, settlement }).collect();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answers = self.settler.settle(&batch).await;
+            let away = |answer: &Result<(), SettleError>| {
+                matches!(answer, Err(SettleError::Unavailable(_)))
+            };
+            if !answers.iter().any(away) {
+                assert_eq!(answers, vec![Ok(()); batch.len()]);
+                return;
+            }
+            assert!(Instant::now() < deadline, "never answered");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub async fn release(
         &mut self,
         deliveries: Vec<Delivery>,
