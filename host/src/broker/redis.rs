@@ -1,6 +1,6 @@
-//! Redis streams.
+//! Redis: streams, lists, sorted sets and channels.
 //!
-//! A subscription is a consumer group; every host process is a consumer of its own, under a name no other process ever
+//! Lists and sorted sets are in [`queue`], channels in [`channel`]; what follows is about streams. A subscription is a consumer group; every host process is a consumer of its own, under a name no other process ever
 //! has. The way of a message: [`reader`] (or [`recovery`], where it was read before) → [`source`] → dispatch →
 //! [`settler`]. Who owns what is decided at the server, by scripts ([`script`]); [`ledger`] is our own view of it and
 //! [`lease`] keeps us alive in the eyes of others.
@@ -34,13 +34,19 @@ use crate::ports::{
 };
 
 mod browse;
+mod channel;
 mod connection;
+mod durability;
 mod entry;
+mod envelope;
 mod keys;
 mod lag;
 mod lease;
 mod ledger;
+mod look;
+mod output;
 mod publisher;
+mod queue;
 mod reader;
 mod recovery;
 mod script;
@@ -173,6 +179,8 @@ fn host_name() -> String {
 struct Counters {
     /// Entries trimmed or deleted while pending.
     trimmed: AtomicU64,
+    /// Messages of channels that nobody will handle.
+    lost: AtomicU64,
 }
 
 /// A named connection to a Redis server.
@@ -232,6 +240,12 @@ impl RedisBroker {
     /// Entries that were trimmed or deleted while they were pending, since the broker was opened.
     pub fn trimmed(&self) -> u64 {
         self.counters.trimmed.load(Atomic::Relaxed)
+    }
+
+    /// Messages of channels that nobody will handle, since the broker was opened: they came faster than they were handled,
+    /// or were given back.
+    pub fn lost(&self) -> u64 {
+        self.counters.lost.load(Atomic::Relaxed)
     }
 
     fn start(&self, spec: &SubscriptionSpec, inbox: Arc<Inbox>) -> Subscribed {
@@ -325,15 +339,16 @@ impl Broker for RedisBroker {
         "redis"
     }
 
-    fn capabilities(&self, _: PlaceKind) -> Capabilities {
+    fn capabilities(&self, kind: PlaceKind) -> Capabilities {
+        let keeps = !matches!(kind, PlaceKind::Channel | PlaceKind::Pattern);
         Capabilities {
-            redelivers: true,
+            redelivers: keeps,
             orders: Ordering::None,
-            delays: true,
-            counts_deliveries: true,
-            keeps_attempts: true,
+            delays: keeps,
+            counts_deliveries: keeps,
+            keeps_attempts: keeps,
             native_dead_letter: false,
-            atomic: true,
+            atomic: keeps,
             patience: None,
         }
     }
@@ -346,7 +361,13 @@ impl Broker for RedisBroker {
         Box::pin(async move {
             if spec.ordered {
                 return Err(BrokerError::Refused(format!(
-                    "subscription {}: a Redis consumer group promises no order; use `order: none`",
+                    "subscription {}: Redis promises no order; use `order: none`",
+                    spec.name
+                )));
+            }
+            if self.options.access.cluster && spec.kind != PlaceKind::Stream {
+                return Err(BrokerError::Refused(format!(
+                    "subscription {}: of a cluster of Redis, streams alone can be read",
                     spec.name
                 )));
             }
@@ -357,7 +378,17 @@ impl Broker for RedisBroker {
                     spec.name, spec.address
                 )));
             }
-            Ok(self.start(&spec, inbox))
+            Ok(match spec.kind {
+                PlaceKind::List | PlaceKind::SortedSet => {
+                    let (source, settler) = self.start_queue(&spec, inbox);
+                    Subscribed {
+                        source: Box::new(source),
+                        settler: Box::new(settler),
+                    }
+                }
+                PlaceKind::Channel | PlaceKind::Pattern => self.start_channel(&spec, inbox),
+                _ => self.start(&spec, inbox),
+            })
         })
     }
 
@@ -373,6 +404,9 @@ impl Broker for RedisBroker {
 
     fn lag<'a>(&'a self, spec: &'a SubscriptionSpec) -> BoxFuture<'a, Result<Lag, BrokerError>> {
         Box::pin(async move {
+            if spec.kind != PlaceKind::Stream {
+                return self.queue_lag(spec).await;
+            }
             let retry = subscription::retry_of(&self.options, spec);
             let main = lag::of(&self.control, &self.scripts, &spec.address, &spec.group).await?;
             let again = lag::of(&self.control, &self.scripts, &retry, &spec.group).await?;

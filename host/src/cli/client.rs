@@ -8,6 +8,8 @@ use super::config::broker;
 use super::dlq::Letters;
 #[cfg(feature = "rabbitmq")]
 use super::dlq::RabbitLetters;
+#[cfg(feature = "redis")]
+use super::dlq::RedisLetters;
 use super::failure::{Failure, Result};
 use super::tail::Following;
 use crate::broker::embedded::Embedded;
@@ -28,7 +30,7 @@ pub(super) enum Client {
     Embedded(Embedded),
     /// A Redis server.
     #[cfg(feature = "redis")]
-    Redis(Box<RedisBroker>),
+    Redis(Box<RedisLetters>),
     /// A Kafka cluster.
     #[cfg(feature = "kafka")]
     Kafka(Box<KafkaBroker>),
@@ -50,7 +52,7 @@ impl Client {
                 .map_err(|error| at(error.into())),
             #[cfg(feature = "redis")]
             config::Broker::Redis(redis) => RedisBroker::open(Options::of(name, redis))
-                .map(|broker| Self::Redis(Box::new(broker)))
+                .map(|broker| Self::Redis(Box::new(RedisLetters::new(config, broker))))
                 .map_err(|error| at(error.into())),
             #[cfg(feature = "kafka")]
             config::Broker::Kafka(kafka) => KafkaBroker::open_client(name, kafka)
@@ -76,7 +78,7 @@ impl Client {
         match self {
             Self::Embedded(embedded) => embedded,
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => &**redis,
+            Self::Redis(redis) => &redis.broker,
             #[cfg(feature = "kafka")]
             Self::Kafka(kafka) => &**kafka,
             #[cfg(feature = "rabbitmq")]
@@ -110,9 +112,11 @@ impl Client {
         match self {
             Self::Embedded(embedded) => Box::new(super::tail::EmbeddedTail::new(embedded, topic)),
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => {
-                Box::new(super::tail::RedisTail::new(redis, topic, payload.clone()))
-            }
+            Self::Redis(redis) => Box::new(super::tail::RedisTail::new(
+                &redis.broker,
+                topic,
+                payload.clone(),
+            )),
             #[cfg(feature = "kafka")]
             Self::Kafka(kafka) => Box::new(super::tail::KafkaTail::new(kafka, topic)),
             #[cfg(feature = "rabbitmq")]

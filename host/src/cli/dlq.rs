@@ -1,7 +1,7 @@
 //! `wharf dlq`: dead letters.
 //!
 //! A dead letter is the message as it was, byte for byte, with headers that say what became of it
-//! (`dispatch::dead_letter` writes them). They lie in a topic or stream of their own, which these commands read as they
+//! (`dispatch::dead_letter` writes them). They lie in a place of their own, which these commands read as they
 //! would any other, beside a running host. A broker takes part by [`Letters`], nothing else here knows which it is.
 
 mod diagnosis;
@@ -26,6 +26,8 @@ mod target;
 pub(super) use self::letters::Letters;
 #[cfg(feature = "rabbitmq")]
 pub(super) use self::rabbitmq::RabbitLetters;
+#[cfg(feature = "redis")]
+pub(super) use self::redis::RedisLetters;
 use super::failure::Result;
 
 /// The commands.

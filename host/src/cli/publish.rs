@@ -45,8 +45,11 @@ pub(super) struct Args {
         requires = "topic"
     )]
     broker: Option<String>,
-    /// The topic or stream
+    /// The topic, stream, list, …
     topic: Option<String>,
+    /// What the place is, where a broker has several kinds and the configuration names it nowhere
+    #[arg(long, value_enum, conflicts_with = "to", value_name = "KIND")]
+    kind: Option<Kind>,
     /// Publish to what this subscription reads, instead of naming broker and topic
     #[arg(long, value_name = "PLUGIN/SUBSCRIPTION")]
     to: Option<String>,
@@ -106,6 +109,49 @@ pub(super) struct Args {
     json: bool,
     #[command(flatten)]
     config: ConfigArgs,
+}
+
+/// What a place of Redis is.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Kind {
+    Stream,
+    List,
+    SortedSet,
+    Channel,
+}
+
+impl From<Kind> for PlaceKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Stream => Self::Stream,
+            Kind::List => Self::List,
+            Kind::SortedSet => Self::SortedSet,
+            Kind::Channel => Self::Channel,
+        }
+    }
+}
+
+/// What a place is by the configuration, where something reads it or publishes to it.
+fn kind_of(config: &Config, broker: &str, place: &str) -> Option<PlaceKind> {
+    let read = config.plugins.values().flat_map(|plugin| {
+        let of = plugin.subscribe.values().filter(|one| one.broker == broker);
+        of.filter_map(crate::config::Subscription::place)
+    });
+    let written = config.plugins.values().flat_map(|plugin| {
+        let of = plugin.publish.values().filter(|one| one.broker == broker);
+        of.filter_map(crate::config::Destination::place)
+    });
+    let mut named = read.chain(written).filter(|(_, name)| *name == place);
+    let places = config.brokers.get(broker)?.places();
+    let named = named.find_map(|(kind, _)| places.writable(kind));
+    let mut dead = config.plugins.iter().flat_map(|(name, plugin)| {
+        let all = plugin.subscribe.keys();
+        all.filter_map(move |one| plugin.dead_letter_target(name, one))
+    });
+    named.or_else(|| {
+        let at = dead.find(|at| at.broker == broker && at.name == place)?;
+        Some(places.dead_letter(at.named))
+    })
 }
 
 /// `NAME=VALUE`.
@@ -182,12 +228,24 @@ impl Args {
                         place.1
                     )));
                 }
+                if place.0 == PlaceKind::Pattern {
+                    let pattern = place.1;
+                    return Err(Failure::usage(format!(
+                        "`{to}` listens to the pattern `{pattern}`, which is no channel; name the broker, a channel and `--kind channel`"
+                    )));
+                }
                 // Whoever reads a subject listens now; there is nobody to keep it for them.
                 (&*source.broker, place, field, place.0 == PlaceKind::Subject)
             }
             (None, Some(name), Some(place)) => {
-                let own = broker(config, name)?.places().own;
-                (&**name, (own, &**place), None, false)
+                let places = broker(config, name)?.places();
+                let kind = match self.kind {
+                    Some(kind) => places.writable(kind.into()).ok_or_else(|| {
+                        Failure::usage(format!("`{name}` has no places of this kind"))
+                    })?,
+                    None => kind_of(config, name, place).unwrap_or(places.own),
+                };
+                (&**name, (kind, &**place), None, false)
             }
             _ => return Err(Failure::usage("name a broker and a topic, or `--to`")),
         };

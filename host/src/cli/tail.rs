@@ -45,7 +45,7 @@ const PAYLOAD: usize = 64 * 1024;
 pub(super) struct Args {
     /// The broker's name in the configuration
     broker: String,
-    /// The topic or stream; on NATS also a subject of one
+    /// The topic, stream, list, …; on NATS also a subject of a stream
     topic: String,
     /// How many of the newest messages to begin with
     #[arg(short = 'n', long = "lines", default_value_t = 10, value_name = "N")]

@@ -1,6 +1,8 @@
 //! Which places each type of broker has, and how a place is written.
 
-use crate::place::PlaceKind::{self, Exchange, Queue, Stream, Subject, Topic};
+use crate::place::PlaceKind::{
+    self, Channel, Exchange, List, Pattern, Queue, SortedSet, Stream, Subject, Topic,
+};
 
 /// The places of one type of broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +16,40 @@ pub struct Places {
 }
 
 impl Places {
+    /// What dead letters can lie in: what the host makes for itself, and whatever keeps like that what is put there.
+    pub(super) fn dead_letters(&self) -> &'static [PlaceKind] {
+        match self.own {
+            Stream if self.writes.contains(&List) => &[Stream, List, SortedSet],
+            Stream => &[Stream],
+            Topic => &[Topic],
+            Queue => &[Queue],
+            _ => &[],
+        }
+    }
+
+    /// What a place of dead letters is that was called `named`: that, or what the host makes for itself.
+    #[must_use]
+    pub fn dead_letter(&self, named: Option<PlaceKind>) -> PlaceKind {
+        let named = named.filter(|kind| self.dead_letters().contains(kind));
+        named.unwrap_or(self.own)
+    }
+
+    /// What the place is from which dead letters come back to a subscription that reads `kind`: lists and sorted sets are
+    /// read by other means than streams, and so are channels, which themselves keep nothing.
+    #[must_use]
+    pub fn retry(&self, kind: PlaceKind) -> PlaceKind {
+        match kind {
+            List | SortedSet | Channel | Pattern => List,
+            _ => self.own,
+        }
+    }
+
+    /// That kind, where it can be published to.
+    #[must_use]
+    pub fn writable(&self, kind: PlaceKind) -> Option<PlaceKind> {
+        self.writes.contains(&kind).then_some(kind)
+    }
+
     /// Whether one of them is of this kind.
     pub(super) fn have(&self, kind: PlaceKind) -> bool {
         self.reads.contains(&kind) || self.writes.contains(&kind)
@@ -41,8 +77,8 @@ const PLACES: [(&str, Places); 5] = [
     (
         "redis",
         Places {
-            reads: &[Stream],
-            writes: &[Stream],
+            reads: &[Stream, List, SortedSet, Channel, Pattern],
+            writes: &[Stream, List, SortedSet, Channel],
             own: Stream,
         },
     ),

@@ -101,6 +101,7 @@ impl Plugin {
             .and_then(|dead| dead.broker.as_ref())
             .unwrap_or(&source.broker);
         let pattern = configured.and_then(|dead| place::first(&dead.names()));
+        let named = pattern.map(|(kind, _)| kind);
         let target = pattern.map_or("dlq.{subscription}.{plugin}", |(_, name)| name);
         let target = target
             .replace("{subscription}", subscription)
@@ -108,6 +109,7 @@ impl Plugin {
         Some(DeadLetterTarget {
             broker: broker.clone(),
             name: target,
+            named,
         })
     }
 }

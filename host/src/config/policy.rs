@@ -157,6 +157,10 @@ pub struct DeadLetter {
     pub topic: Option<String>,
     /// The stream on Redis; without it, `dlq.{subscription}.{plugin}`.
     pub stream: Option<String>,
+    /// A list on Redis, in place of the stream.
+    pub list: Option<String>,
+    /// A sorted set on Redis, in place of the stream.
+    pub sorted_set: Option<String>,
     /// The queue on RabbitMQ; without it, `dlq.{subscription}.{plugin}`.
     pub queue: Option<String>,
     /// The subject on NATS, which a stream has to hold; without it, `dlq.{subscription}.{plugin}`.
@@ -165,10 +169,12 @@ pub struct DeadLetter {
 
 impl DeadLetter {
     /// What may name the place, in the order in which it is looked for.
-    pub(super) fn names(&self) -> [(PlaceKind, &Option<String>); 4] {
+    pub(super) fn names(&self) -> [(PlaceKind, &Option<String>); 6] {
         [
             (PlaceKind::Topic, &self.topic),
             (PlaceKind::Stream, &self.stream),
+            (PlaceKind::List, &self.list),
+            (PlaceKind::SortedSet, &self.sorted_set),
             (PlaceKind::Queue, &self.queue),
             (PlaceKind::Subject, &self.subject),
         ]
@@ -180,6 +186,9 @@ impl DeadLetter {
 pub struct DeadLetterTarget {
     /// The broker's configured name.
     pub broker: String,
-    /// The name of the place. What it is depends on the broker: [`Places::own`](super::Places::own).
+    /// The name of the place.
     pub name: String,
+    /// What it was called in the configuration, if anything. What it is depends on the broker as well:
+    /// [`Places::dead_letter`](super::Places::dead_letter).
+    pub named: Option<PlaceKind>,
 }

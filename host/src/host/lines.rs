@@ -220,7 +220,9 @@ impl Opening<'_> {
     fn dead_letters(&self) -> Result<Arc<Destination>, String> {
         let target = self.plugin.dead_letter_target(self.name, self.subscription);
         let target = target.ok_or("no place for dead letters")?;
-        let kind = self.own(&target.broker)?;
+        let broker = self.config.brokers.get(&target.broker);
+        let kind = broker.ok_or("no such broker")?.places();
+        let kind = kind.dead_letter(target.named);
         let place = Destination::new("dead-letters", target.broker, kind, target.name);
         self.broker(&place.broker)?.keep_dead_letters(&place);
         Ok(Arc::new(place))

@@ -13,6 +13,7 @@ mod beside_a_host;
 mod components;
 mod dead_letters;
 mod publishing;
+mod redis_places;
 mod support;
 mod usage;
 mod validating;

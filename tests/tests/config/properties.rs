@@ -211,18 +211,33 @@ fn subscription() -> impl Strategy<Value = Subscription> {
         text().prop_map(PayloadField::Field)
     ]);
     (
-        prop::sample::select(vec![PlaceKind::Topic, PlaceKind::Stream]),
+        prop::sample::select(vec![
+            PlaceKind::Topic,
+            PlaceKind::Stream,
+            PlaceKind::List,
+            PlaceKind::SortedSet,
+            PlaceKind::Channel,
+            PlaceKind::Pattern,
+        ]),
         text(),
         prop::option::of(text()),
         payload,
         start(),
     )
         .prop_map(|(kind, place, group, payload, start)| Subscription {
-            group,
-            payload: payload.filter(|_| kind != PlaceKind::Topic),
-            start,
+            group: group.filter(|_| has_groups(kind)),
+            payload: payload.filter(|_| kind == PlaceKind::Stream),
+            start: if has_groups(kind) {
+                start
+            } else {
+                Start::default()
+            },
             ..Subscription::new(broker_of(kind), kind, place)
         })
+}
+
+fn has_groups(kind: PlaceKind) -> bool {
+    matches!(kind, PlaceKind::Topic | PlaceKind::Stream)
 }
 
 /// The broker among those that are drawn which has such places.
@@ -236,7 +251,13 @@ fn broker_of(kind: PlaceKind) -> &'static str {
 fn destination() -> impl Strategy<Value = Destination> {
     let patterns = prop::option::of(prop::collection::vec("[a-z.]{0,5}\\*|[a-z]{1,5}", 0..3));
     (
-        prop::sample::select(vec![PlaceKind::Topic, PlaceKind::Stream]),
+        prop::sample::select(vec![
+            PlaceKind::Topic,
+            PlaceKind::Stream,
+            PlaceKind::List,
+            PlaceKind::SortedSet,
+            PlaceKind::Channel,
+        ]),
         text(),
         prop::option::of(1..i64::MAX as u64),
         patterns,
@@ -245,12 +266,12 @@ fn destination() -> impl Strategy<Value = Destination> {
     )
         .prop_map(
             |(kind, place, max_len, allow_topic_override, payload, age)| Destination {
-                max_len: max_len.filter(|_| kind != PlaceKind::Topic),
+                max_len: max_len.filter(|_| kind == PlaceKind::Stream),
                 max_age: age
-                    .filter(|_| kind != PlaceKind::Topic && max_len.is_none())
+                    .filter(|_| kind == PlaceKind::Stream && max_len.is_none())
                     .map(Duration::from_millis),
                 allow_topic_override,
-                payload: payload.filter(|_| kind != PlaceKind::Topic),
+                payload: payload.filter(|_| kind == PlaceKind::Stream),
                 ..Destination::new(broker_of(kind), kind, place)
             },
         )

@@ -57,6 +57,9 @@ macro_rules! each_broker {
 each_broker! {
     embedded: crate::brokers::embedded::Embedded;
     redis_streams: crate::brokers::redis_streams::RedisStreams;
+    redis_lists: crate::brokers::redis_places::RedisLists;
+    redis_sorted_sets: crate::brokers::redis_places::RedisSortedSets;
+    redis_channels: crate::brokers::redis_places::RedisChannels;
     kafka: crate::brokers::kafka::Kafka;
     rabbitmq_classic: crate::brokers::rabbitmq::Classic;
     rabbitmq_quorum: crate::brokers::rabbitmq::Quorum;

@@ -31,7 +31,7 @@ macro_rules! each_scenario {
             hosts::a_slow_handler_is_not_taken_over [Shared Redelivers];
             outputs::outputs_are_confirmed_before_the_message_is_accepted [Redelivers];
             outputs::an_undeliverable_output_is_a_dead_letter [];
-            outputs::an_absent_destination_is_made_or_waited_for [];
+            outputs::an_absent_destination_is_made_or_waited_for [Keeps];
             outputs::a_destination_that_refuses_is_waited_for [Obstructable Redelivers];
             messages::messages_of_five_mebibytes [];
             messages::odd_messages_are_handled_byte_for_byte [];

@@ -20,6 +20,8 @@ pub(crate) struct Nature {
     pub(crate) obstructable: bool,
     /// A destination that does not exist is made by the first message to it.
     pub(crate) makes_destinations: bool,
+    /// What is published is there until somebody reads it.
+    pub(crate) keeps: bool,
     /// What headers can be.
     pub(crate) headers: Headers,
 }
@@ -47,6 +49,7 @@ pub(crate) enum Need {
     Shared,
     Deletable,
     Obstructable,
+    Keeps,
 }
 
 /// One broker's row of the table.
@@ -80,6 +83,7 @@ impl Row {
             Need::Shared => self.is.shared,
             Need::Deletable => self.is.deletable,
             Need::Obstructable => self.is.obstructable,
+            Need::Keeps => self.is.keeps,
         }
     }
 
@@ -90,7 +94,7 @@ impl Row {
     }
 
     /// What the page says of it: the beginning of the line, and the beginning of the cell.
-    fn page(&self) -> [(&'static str, &'static str); 17] {
+    fn page(&self) -> [(&'static str, &'static str); 18] {
         let yes = |is: bool| if is { "yes" } else { "no" };
         let (can, is) = (&self.can, &self.is);
         let orders = match can.orders {
@@ -120,6 +124,7 @@ impl Row {
             ("a source can be deleted", yes(is.deletable)),
             ("a destination can refuse", yes(is.obstructable)),
             ("makes destinations", yes(is.makes_destinations)),
+            ("keeps what nobody reads", yes(is.keeps)),
             ("headers repeat, in order", yes(is.headers.repeat)),
             ("headers of any bytes", yes(is.headers.any_bytes)),
             ("headers without a name", yes(is.headers.nameless)),

@@ -1,10 +1,13 @@
-//! The Redis streams adapter against real servers that each test starts, cuts, kills and empties itself.
+//! The Redis adapter against real servers that each test starts, cuts, kills and empties itself.
 
 mod attempts;
+mod channels;
 mod cluster;
 mod faults;
 mod full;
 mod outputs;
+mod queue_faults;
+mod queues;
 mod reading;
 mod rights;
 mod sentinel;

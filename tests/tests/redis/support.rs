@@ -148,6 +148,32 @@ impl Host {
         self.settler.settle(&batch).await
     }
 
+    /// As a committer does: asks again until the server answers.
+    pub async fn accept_at_last(&mut self, deliveries: Vec<Delivery>) {
+        drop(deliveries);
+        let mut entries = Vec::new();
+        self.inbox.try_take(&mut entries);
+        let tokens = entries.iter().map(|entry| match entry {
+            Entry::Dropped(parcel) => parcel.token,
+            Entry::Commit(_) => panic!("nothing was committed"),
+        });
+        let settlement = Settlement::Accept;
+        let batch: Vec<Settle> = tokens.map(|token| Settle { token, settlement }).collect();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answers = self.settler.settle(&batch).await;
+            let away = |answer: &Result<(), SettleError>| {
+                matches!(answer, Err(SettleError::Unavailable(_)))
+            };
+            if !answers.iter().any(away) {
+                assert_eq!(answers, vec![Ok(()); batch.len()]);
+                return;
+            }
+            assert!(Instant::now() < deadline, "never answered");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub async fn release(
         &mut self,
         deliveries: Vec<Delivery>,
@@ -183,6 +209,11 @@ pub struct Doomed {
 impl Doomed {
     /// A host that has taken `count` messages in hand.
     pub async fn holding(url: &str, count: usize) -> Self {
+        Self::holding_of(url, spec(), count).await
+    }
+
+    /// The same, of another place.
+    pub async fn holding_of(url: &str, spec: SubscriptionSpec, count: usize) -> Self {
         let url = url.to_owned();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -191,7 +222,7 @@ impl Doomed {
             .expect("a runtime");
         let (told, hear) = tokio::sync::oneshot::channel();
         runtime.spawn(async move {
-            let mut host = host(&url).await;
+            let mut host = host_with(options(&url), spec).await;
             let taken = host.take(count).await;
             drop(told.send(payloads(&taken)));
             std::future::pending::<()>().await;
@@ -272,14 +303,13 @@ pub async fn until<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
     }
 }
 
+pub fn destination(address: &str, kind: PlaceKind) -> Arc<Destination> {
+    Arc::new(Destination::new("out", "events", kind, address))
+}
+
 pub fn to(address: &str, payload: impl Into<Bytes>) -> Publication {
     Publication {
-        destination: Arc::new(Destination::new(
-            "out",
-            "events",
-            PlaceKind::Stream,
-            address,
-        )),
+        destination: destination(address, PlaceKind::Stream),
         message: Outgoing {
             destination: "out".into(),
             id: Some("id-1".into()),

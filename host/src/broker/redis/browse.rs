@@ -9,7 +9,7 @@ use redis::Value;
 
 use super::RedisBroker;
 use super::entry;
-use super::publisher::Xadd;
+use super::output::Output;
 use super::wire::{self, Kept, Reading};
 use crate::commit::Publication;
 use crate::message::Message;
@@ -162,13 +162,13 @@ impl RedisBroker {
         id: &str,
         publication: &Publication,
     ) -> Result<bool, BrokerError> {
-        let output = Xadd::new(publication).map_err(|e| BrokerError::Refused(e.to_string()))?;
-        if !self.endpoint.together(stream, output.stream) {
+        let output = Output::new(publication).map_err(|e| BrokerError::Refused(e.to_string()))?;
+        if !self.endpoint.together(stream, output.place()) {
             return self.redrive_apart(stream, id, publication).await;
         }
         let script = &self.scripts.redrive;
-        let mut cmd = script.call(&[stream, output.stream]);
-        cmd.arg(id);
+        let mut cmd = script.call(&[stream, output.place()]);
+        cmd.arg(id).arg(output.verb());
         output.write(&mut cmd);
         let answer = script
             .run(&self.data, &cmd)
@@ -226,7 +226,7 @@ impl RedisBroker {
         Ok(names.into_iter().collect())
     }
 
-    async fn ask(&self, cmd: &redis::Cmd) -> Result<Value, BrokerError> {
+    pub(super) async fn ask(&self, cmd: &redis::Cmd) -> Result<Value, BrokerError> {
         self.data.query(cmd).await.map_err(|e| self.data.error(&e))
     }
 

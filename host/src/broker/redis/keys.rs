@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 pub(super) const CONSUMER_PREFIX: &str = "wharf:";
 
 /// The part of a key that decides its slot: what stands between the first `{` and the next `}`, or all of it.
-fn tag(stream: &str) -> &str {
+pub(super) fn tag(stream: &str) -> &str {
     let inner = stream
         .split_once('{')
         .and_then(|(_, rest)| rest.split_once('}'))
@@ -26,7 +26,7 @@ fn tag(stream: &str) -> &str {
     }
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('%', "%25").replace(':', "%3A")
 }
 

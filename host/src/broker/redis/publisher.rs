@@ -1,4 +1,4 @@
-//! Publishing: pipelined XADDs on the shared connection, one answer each.
+//! Publishing: pipelined commands on the shared connection, one answer each.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use redis::{Cmd, Value};
 
 use super::connection::{Link, breaks, said};
+use super::output::Output;
 use super::wire;
 use crate::commit::{Destination, Publication};
 use crate::message::flat::Pair;
@@ -39,7 +40,7 @@ impl Trim {
     }
 }
 
-/// One output, ready to be written.
+/// One entry of a stream, ready to be written.
 pub(super) struct Xadd<'a> {
     pub(super) stream: &'a str,
     trim: Option<Trim>,
@@ -101,33 +102,26 @@ impl<'a> Xadd<'a> {
             cmd.arg(&name[..]).arg(&value[..]);
         }
     }
-
-    fn command(&self) -> Cmd {
-        let mut cmd = Cmd::with_capacity(2 + self.args(), self.bytes + self.stream.len() + 16);
-        cmd.arg("XADD").arg(self.stream);
-        self.write(&mut cmd);
-        cmd
-    }
 }
 
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Publishes in order.
-pub(super) async fn send(link: &Link, outputs: &[Xadd<'_>]) -> Vec<Result<(), PublishError>> {
+pub(super) async fn send(link: &Link, outputs: &[Output<'_>]) -> Vec<Result<(), PublishError>> {
     let mut results = Vec::with_capacity(outputs.len());
     while results.len() < outputs.len() {
         let mut pipe = redis::pipe();
         pipe.ignore_errors();
         let mut bytes = 0;
         for output in &outputs[results.len()..] {
-            if pipe.len() == BATCH || (bytes > 0 && bytes + output.bytes > BYTES) {
+            if pipe.len() == BATCH || (bytes > 0 && bytes + output.bytes() > BYTES) {
                 break;
             }
-            bytes += output.bytes;
+            bytes += output.bytes();
             pipe.add_command(output.command());
         }
         let count = pipe.len();
@@ -170,7 +164,7 @@ impl Publisher for RedisPublisher {
             let mut results: Vec<Result<(), PublishError>> = Vec::with_capacity(batch.len());
             let mut outputs = Vec::with_capacity(batch.len());
             for publication in batch {
-                match Xadd::new(publication) {
+                match Output::new(publication) {
                     Ok(output) => {
                         outputs.push((results.len(), output));
                         results.push(Ok(()));

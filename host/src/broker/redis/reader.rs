@@ -14,6 +14,7 @@ use redis::{RedisError, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::connection::{Backoff, Endpoint, Part};
+use super::durability;
 use super::entry;
 use super::lease;
 use super::ledger::{Identity, Lane, Place};
@@ -112,7 +113,7 @@ impl Reader {
             self.group_was_gone().await;
         }
         if *first {
-            self.warn_without_aof().await;
+            durability::warn(&self.sub.control).await;
         } else {
             let (done, reconciled) = oneshot::channel();
             if self.orders.send(done).await.is_ok() && reconciled.await.is_err() {
@@ -185,29 +186,10 @@ impl Reader {
             group = &*self.sub.group,
             "redis: the group was gone and has been made again, from the start of the stream"
         );
-        if let Err(error) = lease::renew(&self.sub).await {
+        if let Err(error) = lease::renew(&*self.sub).await {
             tracing::debug!(%error, "redis: registration not asked for, the lease's task will");
         }
         self.sub.doubt.notify_one();
-    }
-
-    /// Without an append-only file a restart of the server empties it.
-    async fn warn_without_aof(&self) {
-        let mut cmd = redis::cmd("CONFIG");
-        cmd.arg("GET").arg("appendonly");
-        let Ok(answer) = self.sub.control.query(&cmd).await else {
-            return; // not allowed to ask
-        };
-        let off = entry::items(answer)
-            .and_then(|flat| entry::text(entry::lookup(&flat, "appendonly")?))
-            .is_some_and(|value| value == "no");
-        if off {
-            tracing::warn!(
-                server = &*self.endpoint.at,
-                "redis: appendonly is off, messages do not survive a restart of the server; \
-                 set `appendonly yes` there"
-            );
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 use redis::{Cmd, RedisError, Value};
 
 use super::connection::{Link, is_code};
+use super::queue;
 
 /// One script and its hash.
 pub(super) struct Script {
@@ -29,27 +30,42 @@ pub(super) struct Scripts {
     pub(super) redrive: Script,
     /// Counts what a group has not read.
     pub(super) unread: Script,
+    /// Looks into a list or a sorted set.
+    pub(super) look: Script,
+    /// Moves an item out of one.
+    pub(super) moves: Script,
+    /// Those for lists and sorted sets.
+    pub(super) queue: queue::Scripts,
 }
 
 impl Scripts {
     pub(super) fn new() -> Self {
-        let script = |text| Script {
-            text,
-            hash: redis::Script::new(text).get_hash().to_owned(),
-        };
         Self {
-            settle: script(include_str!("settle.lua")),
-            lease: script(include_str!("lease.lua")),
-            take: script(include_str!("take.lua")),
-            forget: script(include_str!("forget.lua")),
-            load: script(include_str!("load.lua")),
-            redrive: script(include_str!("redrive.lua")),
-            unread: script(include_str!("unread.lua")),
+            settle: Script::new(concat!(
+                include_str!("outputs.lua"),
+                include_str!("settle.lua")
+            )),
+            lease: Script::new(include_str!("lease.lua")),
+            take: Script::new(include_str!("take.lua")),
+            forget: Script::new(include_str!("forget.lua")),
+            load: Script::new(include_str!("load.lua")),
+            redrive: Script::new(include_str!("redrive.lua")),
+            unread: Script::new(include_str!("unread.lua")),
+            look: Script::new(include_str!("look.lua")),
+            moves: Script::new(include_str!("move.lua")),
+            queue: queue::Scripts::new(),
         }
     }
 }
 
 impl Script {
+    pub(super) fn new(text: &'static str) -> Self {
+        Self {
+            text,
+            hash: redis::Script::new(text).get_hash().to_owned(),
+        }
+    }
+
     /// A call with these keys; the caller adds the arguments.
     pub(super) fn call(&self, keys: &[&str]) -> Cmd {
         let mut cmd = redis::cmd("EVALSHA");

@@ -1,7 +1,7 @@
 -- KEYS: stream, hosts, attempts, destination…; ARGV: group, me, how many, lowest id, highest id, '1' where nobody else
 --   reads the stream (accepted entries are then deleted), then per commit
 --   id, 'a' (accept) | 'd' (accept, drop its record) | 'r' attempts after-ms (release), outputs,
---   and per output: index of its key, number of arguments, the arguments of XADD.
+--   and per output: index of its key, the command, number of arguments, the arguments.
 -- Answers what did not happen: rows of { commit, 'F' } fenced, { commit, 'P', output, error } not published,
 -- { commit, 'S', error } not settled; or the status FENCED for all of them. An empty answer: all done.
 local stream, hosts, records = KEYS[1], KEYS[2], KEYS[3]
@@ -18,11 +18,6 @@ if rows.err then
 end
 for i = 1, #rows do
   mine[rows[i][1]] = true
-end
-local function undo(added)
-  for k = #added, 1, -1 do
-    redis.pcall('XDEL', added[k][1], added[k][2])
-  end
 end
 local bad, acks, owners, all = {}, {}, {}, {}
 local drops, records_set, releases = {}, {}, {}
@@ -44,19 +39,16 @@ for c = 1, many do
     bad[#bad + 1] = { c, 'F' }
   end
   for p = 1, outputs do
-    local key, count = KEYS[tonumber(ARGV[i])], tonumber(ARGV[i + 1])
+    local key, count = KEYS[tonumber(ARGV[i])], tonumber(ARGV[i + 2])
     if not refused then
-      local answer = redis.pcall('XADD', key, unpack(ARGV, i + 2, i + 1 + count))
-      if type(answer) == 'table' then
-        -- Completely or not at all: nobody reads in between, a script is one step.
-        undo(added)
+      local said = put(added, ARGV[i + 1], key, i + 3, i + 2 + count)
+      if said then
+        take_back(added)
         added, refused = {}, true
-        bad[#bad + 1] = { c, 'P', p, answer.err or 'no answer' }
-      else
-        added[#added + 1] = { key, answer }
+        bad[#bad + 1] = { c, 'P', p, said }
       end
     end
-    i = i + 2 + count
+    i = i + 3 + count
   end
   if not refused then
     for k = 1, #added do
@@ -84,7 +76,7 @@ if #acks > 0 then
       redis.pcall('XDEL', stream, unpack(acks))
     end
   else
-    undo(all)
+    take_back(all)
     for k = 1, #owners do
       bad[#bad + 1] = { owners[k], 'S', (answer.err or 'no answer') .. ' (XACK)' }
     end

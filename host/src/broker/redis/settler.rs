@@ -17,17 +17,18 @@ use tokio_util::sync::DropGuard;
 use super::connection::is_code;
 use super::entry;
 use super::ledger::{Held, Lane};
-use super::publisher::{self, Xadd};
+use super::output::{Output, can_be_undone};
+use super::publisher;
 use super::subscription::Subscription;
 use crate::commit::{Commit, Destination, Publication, Settlement};
 use crate::ports::{Committed, PublishError, Settle, SettleError, Settler};
 
 /// Commits per script.
-const BATCH: usize = 128;
+pub(super) const BATCH: usize = 128;
 /// Bytes of outputs per script; one commit may exceed it.
-const BYTES: usize = 1 << 20;
-/// Arguments one XADD in a script may have: what the server's Lua can unpack, with a margin.
-const ARGS: usize = 7000;
+pub(super) const BYTES: usize = 1 << 20;
+/// Arguments one command in a script may have: what the server's Lua can unpack, with a margin.
+pub(super) const ARGS: usize = 7000;
 
 pub(super) struct RedisSettler {
     pub(super) sub: Arc<Subscription>,
@@ -40,7 +41,7 @@ struct Item<'a> {
     at: usize,
     settle: Settle,
     held: Held,
-    outputs: Vec<Xadd<'a>>,
+    outputs: Vec<Output<'a>>,
     bytes: usize,
     /// An output cannot be in one script with the settlement: it has too many fields, or lies in another slot.
     apart: bool,
@@ -64,10 +65,10 @@ impl RedisSettler {
                             at,
                             settle,
                             held,
-                            bytes: outputs.iter().map(|o| o.bytes).sum(),
+                            bytes: outputs.iter().map(|o| o.bytes()).sum(),
                             apart: outputs
                                 .iter()
-                                .any(|o| o.args() > ARGS || !self.beside(o.stream)),
+                                .any(|o| o.args() > ARGS || !self.beside(o.place())),
                             outputs,
                         });
                         None
@@ -167,8 +168,8 @@ impl RedisSettler {
         ];
         if outputs {
             for output in chunk.iter().flat_map(|i| &i.outputs) {
-                if !keys[3..].contains(&output.stream) {
-                    keys.push(output.stream);
+                if !keys[3..].contains(&output.place()) {
+                    keys.push(output.place());
                 }
             }
         }
@@ -221,17 +222,19 @@ impl RedisSettler {
     }
 }
 
-fn no_longer_ours() -> SettleError {
+pub(super) fn no_longer_ours() -> SettleError {
     SettleError::Fenced(
         "the entry is pending for another consumer, or no longer pending at all".into(),
     )
 }
 
-fn encode(publications: &[Publication]) -> Result<Vec<Xadd<'_>>, (usize, PublishError)> {
+pub(super) fn encode(
+    publications: &[Publication],
+) -> Result<Vec<Output<'_>>, (usize, PublishError)> {
     publications
         .iter()
         .enumerate()
-        .map(|(i, p)| Xadd::new(p).map_err(|e| (i, e)))
+        .map(|(i, p)| Output::new(p).map_err(|e| (i, e)))
         .collect()
 }
 
@@ -257,7 +260,7 @@ fn chunks(items: Vec<Item<'_>>) -> Vec<Vec<Item<'_>>> {
 }
 
 /// What is kept of a released message beside when it is due, read by [`recovery`](super::recovery).
-fn record(attempts: u32, first_failed_ms: Option<u64>) -> String {
+pub(super) fn record(attempts: u32, first_failed_ms: Option<u64>) -> String {
     match first_failed_ms {
         Some(first) => format!("{attempts}@{first}"),
         None => attempts.to_string(),
@@ -292,16 +295,16 @@ fn arguments(cmd: &mut redis::Cmd, item: &Item<'_>, keys: &[&str], outputs: bool
         // Keys are counted from one there; the first three are ours.
         let key = keys[3..]
             .iter()
-            .position(|k| *k == output.stream)
+            .position(|k| *k == output.place())
             .unwrap_or(0)
             + 4;
-        cmd.arg(key).arg(output.args());
+        cmd.arg(key).arg(output.verb()).arg(output.args());
         output.write(cmd);
     }
 }
 
 /// Takes the script's answer apart: what it does not name, is done.
-fn results(count: usize, answer: Value) -> Vec<Committed> {
+pub(super) fn results(count: usize, answer: Value) -> Vec<Committed> {
     if matches!(&answer, Value::SimpleString(s) if s == "FENCED") {
         return (0..count)
             .map(|_| Committed::NotSettled(no_longer_ours()))
@@ -342,7 +345,9 @@ fn exception(row: Value) -> Option<(usize, Committed)> {
 
 impl Settler for RedisSettler {
     fn atomic_with(&self, destination: &Destination) -> bool {
-        destination.broker == self.sub.options.name && self.beside(&destination.address)
+        destination.broker == self.sub.options.name
+            && can_be_undone(destination)
+            && self.beside(&destination.address)
     }
 
     fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {

@@ -45,7 +45,9 @@ impl Target {
                     subscription: subscription.clone(),
                     at,
                     home: source.broker.clone(),
-                    kind: home.places().own,
+                    kind: home
+                        .places()
+                        .retry(source.place().map_or(home.places().own, |(kind, _)| kind)),
                     unkept: source
                         .place()
                         .is_some_and(|(kind, _)| kind == PlaceKind::Subject),

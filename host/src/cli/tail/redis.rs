@@ -1,4 +1,6 @@
-//! A place in a Redis stream.
+//! A place in Redis: in a stream, a list or a sorted set, whichever lies under that name.
+//!
+//! A list and a sorted set show what waits to be read, in that order. They have no history to follow.
 
 use std::time::Duration;
 
@@ -6,9 +8,10 @@ use futures_util::future::BoxFuture;
 
 use super::Following;
 use crate::broker::redis::{RedisBroker, Tail};
-use crate::cli::failure::Result;
+use crate::cli::failure::{Failure, Result};
 use crate::cli::record::Record;
 use crate::message::Message;
+use crate::place::PlaceKind;
 use crate::ports::PayloadFrom;
 
 /// How long one wait at the server takes.
@@ -24,6 +27,8 @@ pub(in crate::cli) struct RedisTail<'a> {
     after: String,
     /// The waiting connection, once there was something to wait for.
     tail: Option<Tail>,
+    /// How many items of a list or a sorted set were shown.
+    shown: u64,
 }
 
 impl<'a> RedisTail<'a> {
@@ -34,7 +39,22 @@ impl<'a> RedisTail<'a> {
             payload,
             after: START.to_owned(),
             tail: None,
+            shown: 0,
         }
+    }
+
+    /// What it is, where it is not a stream.
+    async fn kind(&self) -> Result<Option<PlaceKind>> {
+        let kind = self.broker.kind_of(&self.stream).await?;
+        Ok(kind.filter(|kind| *kind != PlaceKind::Stream))
+    }
+
+    /// The next items of a list or a sorted set, without taking them.
+    async fn look(&mut self, kind: PlaceKind, limit: usize) -> Result<Vec<Record>> {
+        let found = self.broker.look(kind, &self.stream, self.shown, 0, limit);
+        let found = found.await?;
+        self.shown += found.len() as u64;
+        Ok(found.into_iter().map(Record::from).collect())
     }
 
     fn read(&mut self, messages: Vec<Message>) -> Vec<Record> {
@@ -48,6 +68,11 @@ impl<'a> RedisTail<'a> {
 impl Following for RedisTail<'_> {
     fn newest(&mut self, limit: usize) -> BoxFuture<'_, Result<Vec<Record>>> {
         Box::pin(async move {
+            if let Some(kind) = self.kind().await? {
+                let items = self.broker.items(kind, &self.stream).await?;
+                self.shown = items.saturating_sub(limit as u64);
+                return self.look(kind, limit).await;
+            }
             let end = self.broker.end(&self.stream).await?;
             let found = match limit {
                 0 => Vec::new(),
@@ -64,6 +89,9 @@ impl Following for RedisTail<'_> {
 
     fn next(&mut self, limit: usize) -> BoxFuture<'_, Result<Vec<Record>>> {
         Box::pin(async move {
+            if let Some(kind) = self.kind().await? {
+                return self.look(kind, limit).await;
+            }
             let after = Some(&*self.after);
             let found = self
                 .broker
@@ -75,6 +103,13 @@ impl Following for RedisTail<'_> {
 
     fn wait(&mut self, limit: usize) -> BoxFuture<'_, Result<Vec<Record>>> {
         Box::pin(async move {
+            if let Some(kind) = self.kind().await? {
+                return Err(Failure::usage(format!(
+                    "`{}` is a {}: it shows what waits, and has no end to wait at; leave out `--follow`",
+                    self.stream,
+                    kind.key().replace('_', " ")
+                )));
+            }
             let tail = self.tail.get_or_insert_with(|| {
                 self.broker
                     .tail(&self.stream, self.payload.clone(), self.after.clone())

@@ -159,16 +159,34 @@ pub(super) fn groups(check: &mut Check<'_>) {
         let Some(source) = one.place().filter(|(_, name)| !name.is_empty()) else {
             continue;
         };
+        // What is said there is heard by each who listens.
+        if matches!(source.0, PlaceKind::Channel | PlaceKind::Pattern) {
+            continue;
+        }
         // Whoever reads a queue shares it with all others who do.
-        let queue = source.0 == PlaceKind::Queue;
+        let queue = matches!(
+            source.0,
+            PlaceKind::Queue | PlaceKind::List | PlaceKind::SortedSet
+        );
         let group = if queue { "" } else { one.group(plugin_name) };
         match seen.get(&(place.clone(), source, group)) {
             Some(first) => {
                 let first = check.merged.key_span(first);
                 let (message, help) = if queue {
                     (
-                        format!("two subscriptions read the queue `{}`", one.source()),
-                        "each message would go to only one of them; give each its own queue, bound to one exchange",
+                        format!(
+                            "two subscriptions read the {} `{}`",
+                            source.0.key().replace('_', " "),
+                            one.source()
+                        ),
+                        match source.0 {
+                            PlaceKind::Queue => {
+                                "each message would go to only one of them; give each its own queue, bound to one exchange"
+                            }
+                            _ => {
+                                "each message would go to only one of them; read a stream, each with its own `group`"
+                            }
+                        },
                     )
                 } else {
                     (

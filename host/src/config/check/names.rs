@@ -43,7 +43,7 @@ impl Purpose {
         match self {
             Self::Reading => places.reads,
             Self::Writing => places.writes,
-            Self::DeadLetters => std::slice::from_ref(&places.own),
+            Self::DeadLetters => places.dead_letters(),
         }
     }
 }
@@ -269,12 +269,38 @@ fn foreign_keys(
             );
         }
     }
+    let written = |place: &PlaceKind| check.is_written(&at.key(place.key()));
+    let place = names.iter().map(|(place, _)| *place).find(written);
     for (key, owners) in OWNED {
+        if let Some(place) = place.filter(|_| kind == "redis" && owners.contains(&kind)) {
+            of_streams(check, at, key, place);
+        }
         if !owners.contains(&kind) {
             let help = "leave it out".to_owned();
             foreign(check, at, broker, kind, key, owners, help);
         }
     }
+}
+
+/// A key of streams, beside a place of Redis that is none: it has neither groups nor fields.
+fn of_streams(check: &mut Check<'_>, at: &Path, key: &str, place: PlaceKind) {
+    let whole = at.key(key);
+    let streams = [PlaceKind::Stream, PlaceKind::Topic];
+    if streams.contains(&place) || !check.is_written(&whole) {
+        return;
+    }
+    // That it begins with what is there is so.
+    let value = check.merged.at(&whole).and_then(Node::scalar);
+    if key == "start" && value.is_some_and(|value| value.text == "earliest") {
+        return;
+    }
+    let word = place.key().replace('_', " ");
+    check
+        .key(
+            &whole,
+            format!("`{key}` is for streams, and this is a {word}"),
+        )
+        .set_help("leave it out");
 }
 
 fn foreign(

@@ -20,17 +20,14 @@ pub struct Destination {
     /// The stream, on Redis.
     #[serde(default)]
     pub stream: Option<String>,
-    /// The list, on Redis.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
+    /// The list, on Redis: messages are put to its left end.
+    #[serde(default)]
     pub list: Option<String>,
-    /// The sorted set, on Redis.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
+    /// The sorted set, on Redis: higher priorities come first.
+    #[serde(default)]
     pub sorted_set: Option<String>,
-    /// The channel, on Redis. That nobody listens is no error.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
+    /// The channel, on Redis. That nobody listens is no error, and what nobody hears is lost.
+    #[serde(default)]
     pub channel: Option<String>,
     /// The queue, on RabbitMQ.
     #[serde(default)]
@@ -48,7 +45,7 @@ pub struct Destination {
     /// Publish past the streams of NATS, to whoever listens at that moment. Nobody confirms that anybody did.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub core: bool,
-    /// About how many entries the stream keeps, on Redis; without it, all.
+    /// About how many entries a stream of Redis keeps; without it, all.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub max_len: Option<u64>,
@@ -59,7 +56,7 @@ pub struct Destination {
     /// Which other topics or streams a message may name for itself: exact names, or a beginning followed by `*`.
     #[serde(default)]
     pub allow_topic_override: Option<Vec<String>>,
-    /// The field that holds the payload, on Redis; without it, `payload`.
+    /// The field that holds the payload, in a stream of Redis; without it, `payload`.
     #[serde(default)]
     pub payload: Option<String>,
 }

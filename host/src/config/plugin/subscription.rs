@@ -20,21 +20,17 @@ pub struct Subscription {
     /// The stream, on Redis or NATS (JetStream).
     #[serde(default)]
     pub stream: Option<String>,
-    /// The list, on Redis.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
+    /// The list, on Redis: read from its right end. Whoever else reads it takes from this plugin.
+    #[serde(default)]
     pub list: Option<String>,
-    /// The sorted set, on Redis.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
+    /// The sorted set, on Redis: read from the highest score down. Whoever else reads it takes from this plugin.
+    #[serde(default)]
     pub sorted_set: Option<String>,
     /// The channel, on Redis. What is published while no host listens is lost.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
+    #[serde(default)]
     pub channel: Option<String>,
-    /// A pattern of channels, on Redis.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
+    /// A pattern of channels, on Redis, such as `orders.*`. What is published while no host listens is lost.
+    #[serde(default)]
     pub pattern: Option<String>,
     /// The queue, on RabbitMQ.
     #[serde(default)]
@@ -42,8 +38,8 @@ pub struct Subscription {
     /// The subject outside of streams, on NATS; it may have wildcards. What is published while no host listens is lost.
     #[serde(default)]
     pub subject: Option<String>,
-    /// The consumer group (on NATS the durable consumer of a stream, the queue group of a subject); without it, the
-    /// plugin's name.
+    /// The consumer group, where the place has such (on NATS the durable consumer of a stream, the queue group of a
+    /// subject); without it, the plugin's name.
     #[serde(default)]
     pub group: Option<String>,
     /// Which field of a Redis entry is the payload: a name (`payload` by default), or `entry` for the whole entry as JSON.

@@ -73,6 +73,7 @@ impl Subject for Embedded {
             deletable: false,
             obstructable: false,
             makes_destinations: true,
+            keeps: true,
             headers: Headers {
                 repeat: true,
                 any_bytes: true,

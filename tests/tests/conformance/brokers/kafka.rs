@@ -73,6 +73,7 @@ impl Subject for Kafka {
             deletable: true,
             obstructable: true,
             makes_destinations: false,
+            keeps: true,
             headers: Headers {
                 repeat: true,
                 any_bytes: true,

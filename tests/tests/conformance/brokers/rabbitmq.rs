@@ -86,6 +86,7 @@ impl<const QUORUM: bool> Subject for Rabbit<QUORUM> {
             deletable: true,
             obstructable: true,
             makes_destinations: false,
+            keeps: true,
             headers: Headers {
                 repeat: true,
                 any_bytes: true,

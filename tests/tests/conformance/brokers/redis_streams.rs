@@ -66,6 +66,7 @@ impl Subject for RedisStreams {
             deletable: true,
             obstructable: true,
             makes_destinations: true,
+            keeps: true,
             headers: Headers {
                 repeat: true,
                 any_bytes: true,
@@ -197,7 +198,7 @@ impl Subject for RedisStreams {
 }
 
 /// An entry as any client sees it, by `docs/wire/redis.md`.
-fn item(id: String, fields: Vec<(Bytes, Bytes)>) -> Item {
+pub(super) fn item(id: String, fields: Vec<(Bytes, Bytes)>) -> Item {
     let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).expect("UTF-8");
     let mut item = Item {
         id,

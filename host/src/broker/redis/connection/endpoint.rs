@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind,
     IntoConnectionInfo, ProtocolVersion, RedisError, TlsCertificates, Value,
@@ -90,6 +90,26 @@ impl Endpoint {
                 connected.inspect_err(|_| cluster.forget())
             }
         }
+    }
+
+    /// A new connection that listens to channels. Nothing else can be asked on it.
+    pub(in crate::broker::redis) async fn listen(&self) -> Result<PubSub, RedisError> {
+        let info = match &self.way {
+            Way::One(info) => info.clone(),
+            Way::Watched(watched) => watched.master().await?,
+            Way::Cluster(cluster, slot) => cluster.info(&cluster.node(*slot).await?),
+        };
+        let client = Client::open(info)?;
+        let limit = self.dial.connect + self.dial.answer;
+        let listening = tokio::time::timeout(limit, client.get_async_pubsub()).await;
+        let timed_out =
+            || std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer while connecting");
+        listening.unwrap_or_else(|_| Err(RedisError::from(timed_out())))
+    }
+
+    /// Most time to wait for an answer.
+    pub(in crate::broker::redis) fn answer(&self) -> Duration {
+        self.dial.answer
     }
 
     /// The same server; of a cluster, the node that has this key.

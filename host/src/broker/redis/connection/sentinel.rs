@@ -55,9 +55,8 @@ impl Watched {
         &self,
         extra: Duration,
     ) -> Result<MultiplexedConnection, RedisError> {
-        let (host, port) = self.ask().await?;
-        let at = format!("{host}:{port}");
-        let info = moved(&self.server, host, port);
+        let info = self.master().await?;
+        let at = info.addr().to_string();
         let mut connection = self
             .dial
             .connect(&info, extra)
@@ -73,6 +72,12 @@ impl Watched {
             ))),
             _ => Ok(connection),
         }
+    }
+
+    /// The server that the sentinels name.
+    pub(super) async fn master(&self) -> Result<ConnectionInfo, RedisError> {
+        let (host, port) = self.ask().await?;
+        Ok(moved(&self.server, host, port))
     }
 
     /// Where the master is.
