@@ -85,6 +85,7 @@ pub(super) fn read(value: Bytes, of: &Reading, known: Known) -> Message {
         attempts: known.kept.attempts,
         first_failed_ms: known.kept.first_failed_ms,
         deliveries: known.kept.deliveries,
+        request: false,
         unrepresentable: None,
     };
     let Some((fields, payload)) = open(&value) else {
