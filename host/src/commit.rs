@@ -160,11 +160,11 @@ impl std::fmt::Display for Cause {
 pub struct Commit {
     /// The delivery's message and token, given up by [`Delivery::commit`](crate::delivery::Delivery::commit).
     pub parcel: Box<Parcel>,
-    /// To be confirmed before `settlement` is carried out, in order: outputs, or one dead letter.
+    /// To be confirmed before `settlement` is carried out, in order: outputs, or one dead letter and what a requester is told.
     pub publications: Vec<Publication>,
     /// What the broker is told then.
     pub settlement: Settlement,
-    /// Set when `publications` is a dead letter.
+    /// Set when `publications` has a dead letter.
     pub cause: Option<Cause>,
     /// Digest of the version that ran, empty where none did.
     pub version: Arc<str>,

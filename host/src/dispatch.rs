@@ -15,6 +15,7 @@
 //! What bounds it: a window per subscription and one for the host, in messages and bytes ([`window`]). Every queue
 //! here holds only messages that have a place in both.
 
+mod answer;
 pub mod attempt;
 pub mod breaker;
 mod committer;

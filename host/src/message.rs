@@ -16,6 +16,11 @@ use bytestring::ByteString;
 ))]
 pub(crate) mod flat;
 
+/// The header of an answer that says why there is none: adapters give it the name that their clients know.
+pub const ERROR: &str = "wharf-error";
+/// The header of an answer that says what kind of failure it is.
+pub const ERROR_CODE: &str = "wharf-error-code";
+
 /// One header. Order is kept and names may repeat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Header {
@@ -101,6 +106,8 @@ pub struct Message {
     pub deliveries: u32,
     /// Set where the contract cannot hold the message; it is then dead-lettered without being run.
     pub unrepresentable: Option<Box<Unrepresentable>>,
+    /// Whoever published it waits at `reply_to` for an answer, and is told of a failure as well.
+    pub request: bool,
 }
 
 impl Message {
@@ -207,6 +214,7 @@ impl Message {
             first_failed_ms: None,
             deliveries: 1,
             unrepresentable: None,
+            request: false,
         }
     }
 }

@@ -162,5 +162,6 @@ pub fn message(payload: impl Into<String>) -> Message {
         first_failed_ms: None,
         deliveries: 1,
         unrepresentable: None,
+        request: false,
     }
 }

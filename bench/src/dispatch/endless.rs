@@ -63,6 +63,7 @@ pub(super) fn template() -> Message {
         first_failed_ms: None,
         deliveries: 1,
         unrepresentable: None,
+        request: false,
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::commit::{Cause, Commit, Publication, Settlement};
 use crate::config::OnDeadLetter;
+use crate::dispatch::answer;
 use crate::dispatch::attempt::{self, Diagnosis, Step, Wait};
 use crate::dispatch::breaker::{Breaker, Permit, Sample, Ticket};
 use crate::dispatch::dead_letter;
@@ -219,7 +220,9 @@ fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>) {
             diagnosis,
         } => {
             let letter = bury(&job, cause, attempts, &diagnosis, &version);
-            commit(job, vec![letter], Settlement::Accept, Some(cause), version);
+            let told = answer::failure(&job.route, job.delivery.message(), cause, &diagnosis);
+            let publications = [Some(letter), told].into_iter().flatten().collect();
+            commit(job, publications, Settlement::Accept, Some(cause), version);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! or by a client of the broker's own, the outputs read from the broker and held to `expected.txt`.
 
 mod hello;
+mod nats;
 mod order_by_key;
 mod orders;
 mod redis;
@@ -12,7 +13,7 @@ mod running;
 use std::collections::BTreeSet;
 
 /// One name per test below: a folder that is not here is not run by anybody.
-const RUN: [&str; 4] = ["hello", "order-by-key", "orders", "redis"];
+const RUN: [&str; 5] = ["hello", "nats", "order-by-key", "orders", "redis"];
 
 #[test]
 fn every_example_is_run() {

@@ -8,3 +8,4 @@ mod settling;
 mod sharing;
 mod subjects;
 mod support;
+mod whole;

@@ -278,6 +278,7 @@ impl World {
             first_failed_ms: None,
             deliveries: entry.strikes + 1,
             unrepresentable: None,
+            request: false,
         };
         self.tell(format!("deliver m{index}"));
         Delivery::new(Token(token), message, inbox)

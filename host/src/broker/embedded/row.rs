@@ -230,6 +230,7 @@ impl StoredMessage {
             first_failed_ms: None,
             deliveries: 0,
             unrepresentable,
+            request: false,
         }
     }
 }

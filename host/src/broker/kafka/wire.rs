@@ -90,6 +90,7 @@ pub(super) fn read(record: &Record, of: &Reading, kept: Kept, deliveries: u32) -
         first_failed_ms: kept.first_failed_ms,
         deliveries,
         unrepresentable: None,
+        request: false,
     };
     headers(&record.headers, &mut message);
     if message.id.is_empty() {

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::message::flat::{self, Names, Seen};
-use crate::message::{Header, Message, Origin, Outgoing};
+use crate::message::{ERROR, ERROR_CODE, Header, Message, Origin, Outgoing};
 use crate::ports::PublishError;
 
 mod escape;
@@ -207,10 +207,12 @@ pub(super) fn read(
         first_failed_ms: parked.first_failed_ms,
         deliveries: beside.deliveries,
         unrepresentable: None,
+        request: false,
     };
     if received.place.is_none() {
         // In a stream the reply is the server's own.
         message.reply_to = received.reply.clone();
+        message.request = received.reply.is_some();
     }
     let own = |name: &str| waited && (name == parked::PARKED || is_order(name));
     let there = received.headers.iter().filter(|(name, _)| !own(name));
@@ -332,7 +334,12 @@ pub(super) fn write(
     {
         headers.push((MESSAGE_ID.to_owned(), id));
     }
+    let answer = way == Way::Core && &*out.destination == "reply";
     for header in &out.headers {
+        if let Some(name) = service_name(&header.name).filter(|_| answer) {
+            headers.push((name.to_owned(), one_line(&header.value)));
+            continue;
+        }
         // All of a name one way, or their order would be lost.
         let plain = name_is_free(&header.name)
             && out
@@ -361,6 +368,25 @@ pub(super) fn write(
             out.payload.clone()
         },
     })
+}
+
+/// What NATS calls a header of an answer that says what went wrong, as its micro services have it.
+fn service_name(name: &str) -> Option<&'static str> {
+    match name {
+        ERROR => Some("Nats-Service-Error"),
+        ERROR_CODE => Some("Nats-Service-Error-Code"),
+        _ => None,
+    }
+}
+
+/// Text that a header can hold: a reason may have several lines.
+fn one_line(value: &[u8]) -> String {
+    let text = String::from_utf8_lossy(value);
+    let words: Vec<&str> = text
+        .split(|c: char| c.is_control())
+        .map(str::trim)
+        .collect();
+    words.join(" ").trim().to_owned()
 }
 
 /// By what the stream is to recognise a repeat of it. See the module for dead letters.

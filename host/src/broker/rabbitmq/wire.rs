@@ -154,6 +154,7 @@ pub(super) fn read(
         first_failed_ms: parked.first_failed_ms,
         deliveries,
         unrepresentable: None,
+        request: false,
     };
     properties(&received.properties, &parked, &mut message);
     if let Some(table) = received.properties.headers() {

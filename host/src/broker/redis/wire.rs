@@ -80,6 +80,7 @@ pub(super) fn read(raw: Raw, of: &Reading, kept: Kept) -> Message {
         first_failed_ms: kept.first_failed_ms,
         deliveries: kept.deliveries,
         unrepresentable: None,
+        request: false,
     };
     let rest = metadata(raw.fields, &mut message);
     match &of.payload {

@@ -126,5 +126,6 @@ fn message(line: &Line, out: Outgoing) -> Message {
         first_failed_ms: None,
         deliveries: line.deliveries.unwrap_or(1),
         unrepresentable: None,
+        request: false,
     }
 }

@@ -2,8 +2,9 @@
 
 use tokio::time::{Duration, Instant};
 
-use crate::commit::Cause;
+use crate::commit::{Cause, Publication};
 use crate::config::OnDeadLetter;
+use crate::dispatch::answer;
 use crate::dispatch::attempt::Diagnosis;
 use crate::dispatch::dead_letter;
 use crate::dispatch::route::Pause;
@@ -15,6 +16,11 @@ use super::publish::Published;
 
 /// Wait for a dead letter that its destination refuses for what it is.
 const STUCK: Duration = Duration::from_secs(30);
+
+/// Whether a publication beside a dead letter tells the requester of the failure.
+fn is_answer(publication: Option<&Publication>) -> bool {
+    publication.is_some_and(|p| &*p.destination.name == "reply")
+}
 
 impl Committer {
     /// Takes the confirmed publications out of a commit, so that a repeat starts where it stopped. `None`: all are
@@ -75,6 +81,11 @@ impl Committer {
                 false
             }
             PublishError::Message(why) => {
+                if is_answer(work.commit.publications.get(index)) {
+                    // Nobody can be told. The dead letter is what counts.
+                    work.commit.publications.retain(|p| !is_answer(Some(p)));
+                    return false;
+                }
                 self.unburied(work, &why);
                 false
             }
@@ -102,7 +113,8 @@ impl Committer {
             now_ms: route.clock.now_ms(),
         };
         let letter = dead_letter::write(message, facts, &route.redact, &route.dead_letters);
-        work.commit.publications = vec![letter];
+        let told = answer::failure(route, message, Cause::Undeliverable, &diagnosis);
+        work.commit.publications = [Some(letter), told].into_iter().flatten().collect();
         work.commit.cause = Some(Cause::Undeliverable);
         if route.on_dead_letter == OnDeadLetter::Halt {
             route.pause(Pause::Halted);
