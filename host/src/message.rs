@@ -14,6 +14,15 @@ use bytestring::ByteString;
     feature = "rabbitmq",
     feature = "redis"
 ))]
+#[cfg_attr(
+    not(all(
+        feature = "kafka",
+        feature = "nats",
+        feature = "rabbitmq",
+        feature = "redis"
+    )),
+    allow(dead_code, reason = "each broker needs some of it")
+)]
 pub(crate) mod flat;
 
 /// The header of an answer that says why there is none: adapters give it the name that their clients know.

@@ -97,7 +97,7 @@ async fn tail_looks_at_streams_and_at_subjects_of_them_and_consumes_nothing() {
         let said = place.wharf(&[&["tail", "bus"], words, &["--json"]].concat());
         let lines = said.lines().map(|line| {
             let line: Value = serde_json::from_str(line).expect("JSON");
-            line["payload"].as_str().expect("text").to_owned()
+            line["payload_text"].as_str().expect("text").to_owned()
         });
         lines.collect::<Vec<_>>()
     };

@@ -243,11 +243,15 @@ impl Settler for CoreSettler {
     }
 
     fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
-        // Nothing is atomic here, so nobody asks.
+        // Nothing is atomic here, so only commits without outputs come this way.
         Box::pin(async move {
-            let fenced =
-                SettleError::Fenced("nats: outputs are not part of a settlement".to_owned());
-            vec![Committed::NotSettled(fenced); batch.len()]
+            let settles: Vec<Settle> = batch.iter().map(|commit| Settle::from(*commit)).collect();
+            let settled = self.settle(&settles).await;
+            let committed = settled.into_iter().map(|result| match result {
+                Ok(()) => Committed::Done,
+                Err(error) => Committed::NotSettled(error),
+            });
+            committed.collect()
         })
     }
 

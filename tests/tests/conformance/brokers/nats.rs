@@ -106,6 +106,7 @@ impl<const STREAMS: bool> Subject for Nats<STREAMS> {
             deletable: STREAMS,
             obstructable: STREAMS,
             makes_destinations: !STREAMS,
+            keeps: STREAMS,
             headers: Headers {
                 repeat: true,
                 any_bytes: true,
