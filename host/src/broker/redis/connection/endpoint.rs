@@ -34,7 +34,7 @@ pub(in crate::broker::redis) struct Endpoint {
 #[derive(Clone)]
 enum Way {
     /// It is there.
-    One(ConnectionInfo),
+    One(Box<ConnectionInfo>),
     /// Sentinels say where.
     Watched(Arc<Watched>),
     /// It is the node of a cluster that has this slot; any of its masters where there is none.
@@ -62,7 +62,7 @@ impl Endpoint {
         } else if access.sentinels.is_empty() {
             let info = info(&options.url, login, &tls)?;
             let at = info.addr().to_string();
-            (Way::One(info), at)
+            (Way::One(Box::new(info)), at)
         } else {
             let watched = watched(access, info(&options.url, login, &tls)?, &tls, dial)?;
             let at = watched.to_string();
@@ -153,7 +153,7 @@ impl Endpoint {
         let info = cluster.info(node);
         Self {
             at: info.addr().to_string().into(),
-            way: Way::One(info),
+            way: Way::One(Box::new(info)),
             ..self.clone()
         }
     }
