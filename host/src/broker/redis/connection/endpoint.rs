@@ -95,7 +95,7 @@ impl Endpoint {
     /// A new connection that listens to channels. Nothing else can be asked on it.
     pub(in crate::broker::redis) async fn listen(&self) -> Result<PubSub, RedisError> {
         let info = match &self.way {
-            Way::One(info) => info.clone(),
+            Way::One(info) => ConnectionInfo::clone(info),
             Way::Watched(watched) => watched.master().await?,
             Way::Cluster(cluster, slot) => cluster.info(&cluster.node(*slot).await?),
         };
