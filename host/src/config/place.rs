@@ -11,26 +11,17 @@ pub struct Places {
     pub reads: &'static [PlaceKind],
     /// What can be published to.
     pub writes: &'static [PlaceKind],
+    /// What dead letters can lie in: whatever keeps what is put there until it is taken.
+    pub dead_letters: &'static [PlaceKind],
     /// What the host makes for itself: where dead letters go, and where they come back from.
     pub own: PlaceKind,
 }
 
 impl Places {
-    /// What dead letters can lie in: what the host makes for itself, and whatever keeps like that what is put there.
-    pub(super) fn dead_letters(&self) -> &'static [PlaceKind] {
-        match self.own {
-            Stream if self.writes.contains(&List) => &[Stream, List, SortedSet],
-            Stream => &[Stream],
-            Topic => &[Topic],
-            Queue => &[Queue],
-            _ => &[],
-        }
-    }
-
     /// What a place of dead letters is that was called `named`: that, or what the host makes for itself.
     #[must_use]
     pub fn dead_letter(&self, named: Option<PlaceKind>) -> PlaceKind {
-        let named = named.filter(|kind| self.dead_letters().contains(kind));
+        let named = named.filter(|kind| self.dead_letters.contains(kind));
         named.unwrap_or(self.own)
     }
 
@@ -63,6 +54,7 @@ const PLACES: [(&str, Places); 5] = [
         Places {
             reads: &[Topic],
             writes: &[Topic],
+            dead_letters: &[Topic],
             own: Topic,
         },
     ),
@@ -71,6 +63,7 @@ const PLACES: [(&str, Places); 5] = [
         Places {
             reads: &[Topic],
             writes: &[Topic],
+            dead_letters: &[Topic],
             own: Topic,
         },
     ),
@@ -79,6 +72,7 @@ const PLACES: [(&str, Places); 5] = [
         Places {
             reads: &[Stream, List, SortedSet, Channel, Pattern],
             writes: &[Stream, List, SortedSet, Channel],
+            dead_letters: &[Stream, List, SortedSet],
             own: Stream,
         },
     ),
@@ -87,6 +81,7 @@ const PLACES: [(&str, Places); 5] = [
         Places {
             reads: &[Queue],
             writes: &[Queue, Exchange],
+            dead_letters: &[Queue],
             own: Queue,
         },
     ),
@@ -96,6 +91,7 @@ const PLACES: [(&str, Places); 5] = [
             reads: &[Stream, Subject],
             // A stream is published to by a subject that it holds.
             writes: &[Subject],
+            dead_letters: &[Subject],
             own: Subject,
         },
     ),

@@ -43,7 +43,7 @@ impl Purpose {
         match self {
             Self::Reading => places.reads,
             Self::Writing => places.writes,
-            Self::DeadLetters => places.dead_letters(),
+            Self::DeadLetters => places.dead_letters,
         }
     }
 }
