@@ -10,7 +10,7 @@
 //!
 //! What will surprise you:
 //! - There are no groups: whoever reads a list takes from all others who do.
-//! - A script cannot wait. For a list the [`Waiter`] waits beside it, by moving the last item to where it is; a sorted set
+//! - A script cannot wait. For a list the `Waiter` waits beside it, by moving the last item to where it is; a sorted set
 //!   can only be asked again, at most every [`ASK`].
 //! - What is in hand is not in the list. A client that looks there sees what is waiting, nothing else.
 

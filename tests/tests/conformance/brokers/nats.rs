@@ -206,7 +206,9 @@ impl<const STREAMS: bool> Subject for Nats<STREAMS> {
         let Some(stream) = Self::kept(place) else {
             return self.heard.lock().get(place).map_or(0, Vec::len) as u64;
         };
-        let context = async_nats::jetstream::new(self.client());
+        // By a connection of its own: what a client asked when its server was killed is answered only by its patience, and
+        // some scenarios measure how soon work goes on.
+        let context = self.server.jetstream().await;
         let Ok(stream) = context.get_stream_no_info(&stream).await else {
             return 0;
         };
