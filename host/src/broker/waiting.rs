@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(feature = "nats")]
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -85,6 +86,7 @@ impl Drop for Part {
 
 /// How long until the next try: doubles from `least` to `most`, with up to half of it taken off at random, so that hosts
 /// do not all come at once.
+#[cfg(feature = "nats")]
 #[derive(Debug, Clone)]
 pub(super) struct Tries {
     least: Duration,
@@ -92,6 +94,7 @@ pub(super) struct Tries {
     failed: u32,
 }
 
+#[cfg(feature = "nats")]
 impl Tries {
     /// None failed yet.
     pub(super) fn new(least: Duration, most: Duration) -> Self {
@@ -122,6 +125,7 @@ impl Tries {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "nats")]
     #[test]
     fn tries_come_less_and_less_often_until_one_works() {
         let ms = Duration::from_millis;

@@ -97,11 +97,12 @@ impl Route {
             let new = !reasons.iter().any(|r| r.same_kind(&reason));
             reasons.retain(|r| !r.same_kind(&reason));
             reasons.push(reason.clone());
+            // Before anybody can see the reason, so that no two views of it differ.
+            self.metrics.paused.set(1);
             new
         });
         if new {
             tracing::warn!(plugin = %self.spec.plugin, subscription = %self.spec.name, ?reason, "subscription paused");
-            self.metrics.paused.set(1);
         }
         new
     }
@@ -113,11 +114,13 @@ impl Route {
             let before = reasons.len();
             reasons.retain(|r| !matches(r));
             reads = reasons.is_empty();
+            if reads {
+                self.metrics.paused.set(0);
+            }
             reasons.len() < before
         });
         if changed && reads {
             tracing::info!(plugin = %self.spec.plugin, subscription = %self.spec.name, "subscription resumed");
-            self.metrics.paused.set(0);
         }
     }
 }

@@ -140,18 +140,31 @@ impl Host {
 
     /// Settles what has ended, whichever way.
     pub async fn settle_inbox(&mut self) -> Vec<Result<(), SettleError>> {
+        let batch = self.ended();
+        self.settler.settle(&batch).await
+    }
+
+    /// What has ended and is to be settled.
+    pub fn ended(&mut self) -> Vec<Settle> {
         let mut entries = Vec::new();
         self.inbox.try_take(&mut entries);
-        let batch: Vec<Settle> = entries
-            .iter()
-            .map(|entry| match entry {
-                Entry::Commit(commit) => Settle::from(&**commit),
-                Entry::Dropped(parcel) => Settle::dropped(parcel),
-            })
-            .collect();
-        let results = self.settler.settle(&batch).await;
-        self.inbox.ended(batch.len());
-        results
+        self.inbox.ended(entries.len());
+        let settle = |entry: &Entry| match entry {
+            Entry::Commit(commit) => Settle::from(&**commit),
+            Entry::Dropped(parcel) => Settle::dropped(parcel),
+        };
+        entries.iter().map(settle).collect()
+    }
+
+    /// Settles what could not be settled before, as a committer does: until it is, or is not ours any more.
+    pub async fn insist(&mut self, mut batch: Vec<Settle>) {
+        let deadline = Instant::now() + PATIENCE;
+        while !batch.is_empty() {
+            let results = self.settler.settle(&batch).await;
+            let mut results = results.into_iter();
+            batch.retain(|_| matches!(results.next(), Some(Err(SettleError::Unavailable(_)))));
+            assert!(Instant::now() < deadline, "{} are not settled", batch.len());
+        }
     }
 
     pub async fn accept(&mut self, deliveries: Vec<Delivery>) {
