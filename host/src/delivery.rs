@@ -39,33 +39,60 @@ pub enum Entry {
     Dropped(Box<Parcel>),
 }
 
+/// Heaps of an [`Inbox`] that may be read in any order. Threads beyond that share.
+const HEAPS: usize = 8;
+
 /// Where deliveries end. One per subscription, read by its committer alone.
 ///
-/// `queue` holds what ended since the committer last looked. It never grows beyond the deliveries in hand, because
-/// each of them enters it once and their number is bounded by admission; so pushing needs no await and no error.
+/// `heaps` hold what ended since the committer last looked. They never grow beyond the deliveries in hand, because
+/// each of them enters once and their number is bounded by admission; so pushing needs no await and no error. Where the
+/// order in which deliveries end means nothing, each thread has a heap of its own: one that all threads share moves
+/// between their caches at every message.
 /// `changed` wakes the committer; a stored permit makes a push between its look and its wait count.
 /// `outstanding` counts deliveries from the moment they are made until [`Inbox::ended`], wherever they are: the only
 /// number by which a stopping host knows that it is done.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Inbox {
-    queue: Mutex<Vec<Entry>>,
+    heaps: Box<[Heap]>,
     changed: Notify,
-    outstanding: AtomicUsize,
+    outstanding: Outstanding,
 }
 
+/// On cache lines of its own, as is what follows.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Heap(Mutex<Vec<Entry>>);
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Outstanding(AtomicUsize);
+
 impl Inbox {
-    /// An empty inbox.
+    /// An empty inbox that gives back what ended in the order in which it ended.
     pub fn new() -> Arc<Self> {
-        Arc::default()
+        Self::of(1)
+    }
+
+    /// An empty inbox that keeps the order of what one thread ended, and no other.
+    pub fn unordered() -> Arc<Self> {
+        Self::of(HEAPS)
+    }
+
+    fn of(heaps: usize) -> Arc<Self> {
+        Arc::new(Self {
+            heaps: (0..heaps).map(|_| Heap::default()).collect(),
+            changed: Notify::new(),
+            outstanding: Outstanding::default(),
+        })
     }
 
     fn push(&self, entry: Entry) {
         let first = {
-            let mut queue = self.queue.lock();
-            queue.push(entry);
-            queue.len() == 1
+            let mut heap = self.heaps[thread_number() % self.heaps.len()].0.lock();
+            heap.push(entry);
+            heap.len() == 1
         };
-        // Only the push that makes the queue non-empty has to wake: the committer takes all that is there.
+        // Only the push that makes a heap non-empty has to wake: the committer takes all that is there.
         if first {
             self.changed.notify_one();
         }
@@ -84,27 +111,37 @@ impl Inbox {
 
     /// Moves what is there to the end of `into`; false when there was nothing.
     pub fn try_take(&self, into: &mut Vec<Entry>) -> bool {
-        let mut queue = self.queue.lock();
-        if queue.is_empty() {
-            return false;
+        let before = into.len();
+        for heap in &self.heaps {
+            let mut heap = heap.0.lock();
+            if into.is_empty() {
+                std::mem::swap(into, &mut heap);
+            } else {
+                into.append(&mut heap);
+            }
         }
-        if into.is_empty() {
-            std::mem::swap(into, &mut queue);
-        } else {
-            into.append(&mut queue);
-        }
-        true
+        into.len() > before
     }
 
     /// Deliveries made and not yet settled.
     pub fn outstanding(&self) -> usize {
-        self.outstanding.load(Ordering::Acquire)
+        self.outstanding.0.load(Ordering::Acquire)
     }
 
     /// The broker knows what became of `n` of them.
     pub fn ended(&self, n: usize) {
-        self.outstanding.fetch_sub(n, Ordering::AcqRel);
+        self.outstanding.0.fetch_sub(n, Ordering::AcqRel);
     }
+}
+
+/// Numbers threads in the order in which they first ask, for what is kept apart by thread.
+pub(crate) fn thread_number() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+    }
+    // A thread that is being torn down has no number any more.
+    NUMBER.try_with(|number| *number).unwrap_or(0)
 }
 
 /// One message and the right to settle it.
@@ -112,60 +149,122 @@ impl Inbox {
 #[must_use = "a dropped delivery is released and will be delivered again"]
 pub struct Delivery {
     /// `None` only while being consumed.
-    parcel: Option<Box<Parcel>>,
-    inbox: Arc<Inbox>,
+    held: Option<(Box<Parcel>, Arc<Inbox>)>,
 }
 
 impl Delivery {
     /// Made by a source for each message it hands over. The inbox is the one it was subscribed with.
     pub fn new(token: Token, message: Message, inbox: &Arc<Inbox>) -> Self {
-        inbox.outstanding.fetch_add(1, Ordering::AcqRel);
+        inbox.outstanding.0.fetch_add(1, Ordering::AcqRel);
+        let parcel = Box::new(Parcel {
+            token,
+            message,
+            admitted: false,
+        });
         Self {
-            parcel: Some(Box::new(Parcel {
-                token,
-                message,
-                admitted: false,
-            })),
-            inbox: Arc::clone(inbox),
+            held: Some((parcel, Arc::clone(inbox))),
         }
     }
 
     /// What was read.
     pub fn message(&self) -> &Message {
-        // The parcel is taken only by `commit` and `drop`, which own `self`.
-        match &self.parcel {
-            Some(parcel) => &parcel.message,
+        // Taken only by `commit` and `drop`, which own `self`.
+        match &self.held {
+            Some((parcel, _)) => &parcel.message,
             None => unreachable!("a delivery in use has its parcel"),
         }
     }
 
     /// Notes that it takes a place in the windows from now on.
     pub fn admit(&mut self) {
-        if let Some(parcel) = &mut self.parcel {
+        if let Some((parcel, _)) = &mut self.held {
             parcel.admitted = true;
         }
     }
 
     /// Notes charged attempts on a message that stays in the host, so that a release takes them along.
     pub fn charge(&mut self, attempts: u32, first_failed_ms: Option<u64>) {
-        if let Some(parcel) = &mut self.parcel {
+        if let Some((parcel, _)) = &mut self.held {
             parcel.message.attempts = attempts;
             parcel.message.first_failed_ms = first_failed_ms;
         }
     }
 
-    /// Ends this delivery with what `decide` makes of its parcel.
-    pub fn commit(mut self, decide: impl FnOnce(Box<Parcel>) -> Commit) {
-        if let Some(parcel) = self.parcel.take() {
-            self.inbox.push(Entry::Commit(Box::new(decide(parcel))));
+    /// Ends this delivery with what `decide` makes of its parcel. Answers its hold on the inbox, for those who would rather
+    /// let go of many at once: how many hold it is a number that everybody with a delivery changes.
+    pub fn commit(mut self, decide: impl FnOnce(Box<Parcel>) -> Commit) -> Arc<Inbox> {
+        match self.held.take() {
+            Some((parcel, inbox)) => {
+                inbox.push(Entry::Commit(Box::new(decide(parcel))));
+                inbox
+            }
+            None => unreachable!("a delivery in use has its parcel"),
         }
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if let Some(parcel) = self.parcel.take() {
-            self.inbox.push(Entry::Dropped(parcel));
+        if let Some((parcel, inbox)) = self.held.take() {
+            inbox.push(Entry::Dropped(parcel));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(entries: &[Entry]) -> Vec<u64> {
+        let token = |entry: &Entry| match entry {
+            Entry::Dropped(parcel) => parcel.token.0,
+            Entry::Commit(commit) => commit.parcel.token.0,
+        };
+        entries.iter().map(token).collect()
+    }
+
+    fn drop_some(inbox: &Arc<Inbox>, tokens: std::ops::Range<u64>) {
+        for token in tokens {
+            drop(Delivery::new(Token(token), Message::for_test("m"), inbox));
+        }
+    }
+
+    #[test]
+    fn what_threads_ended_comes_in_the_order_of_each_or_of_all() {
+        for (inbox, ordered) in [(Inbox::new(), true), (Inbox::unordered(), false)] {
+            drop_some(&inbox, 0..3);
+            std::thread::scope(|scope| {
+                scope.spawn(|| drop_some(&inbox, 3..6));
+            });
+            drop_some(&inbox, 6..9);
+            assert_eq!(inbox.outstanding(), 9);
+            let mut entries = Vec::new();
+            assert!(inbox.try_take(&mut entries));
+            let mut taken = ids(&entries);
+            let of_one = |mine: fn(u64) -> bool| taken.iter().copied().filter(move |t| mine(*t));
+            assert!(of_one(|t| !(3..6).contains(&t)).is_sorted());
+            assert!(of_one(|t| (3..6).contains(&t)).is_sorted());
+            if ordered {
+                assert!(taken.is_sorted());
+            }
+            taken.sort_unstable();
+            assert_eq!(taken, (0..9).collect::<Vec<_>>());
+            assert!(!inbox.try_take(&mut entries), "each of them once");
+            inbox.ended(9);
+            assert_eq!(inbox.outstanding(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken_by_any_thread() {
+        let inbox = Inbox::unordered();
+        let mut entries = Vec::new();
+        for round in 0..3 {
+            let theirs = Arc::clone(&inbox);
+            let other = std::thread::spawn(move || drop_some(&theirs, round..round + 1));
+            inbox.take(&mut entries).await;
+            other.join().expect("no panic");
+        }
+        assert_eq!(ids(&entries), [0, 1, 2]);
     }
 }

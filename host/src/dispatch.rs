@@ -20,6 +20,7 @@ pub mod attempt;
 pub mod breaker;
 mod committer;
 mod dead_letter;
+mod desk;
 mod drain;
 mod held;
 mod intake;
@@ -153,10 +154,9 @@ impl Dispatcher {
                 .map(|settings| Mutex::new(Breaker::new(settings))),
         });
         let mut parts = self.parts.lock();
-        for _ in 0..workers {
-            parts
-                .workers
-                .push(self.guests.spawn(worker::run(Arc::clone(&crew))));
+        for number in 0..workers {
+            let run = worker::run(Arc::clone(&crew), number);
+            parts.workers.push(self.guests.spawn(run));
         }
         let held = Arc::clone(&crew.held);
         parts

@@ -282,6 +282,12 @@ impl Clock {
 
     /// Milliseconds since 1970-01-01 UTC.
     pub fn now_ms(&self) -> u64 {
-        self.epoch_ms + self.origin.elapsed().as_millis() as u64
+        self.ms_at(tokio::time::Instant::now())
+    }
+
+    /// Milliseconds since 1970-01-01 UTC at `now`.
+    pub fn ms_at(&self, now: tokio::time::Instant) -> u64 {
+        let since = now.saturating_duration_since(self.origin);
+        self.epoch_ms + since.as_millis() as u64
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn message(template: &Message, seq: u64) -> Message {
 
 /// A subscription to so many messages. The notice comes when all of them are settled.
 pub(super) fn subscribe(messages: u64) -> (Subscribed, Arc<Inbox>, Arc<Notify>) {
-    let inbox = Inbox::new();
+    let inbox = Inbox::unordered();
     let settled = Arc::new(Notify::new());
     let source = Endless {
         inbox: Arc::clone(&inbox),

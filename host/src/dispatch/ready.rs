@@ -1,41 +1,67 @@
-//! Messages whose turn has come, per plugin. Any idle instance takes the next one: never a queue owned by an instance.
+//! Messages whose turn has come, per plugin. Any idle worker takes the next one: no message waits for a certain worker.
+//!
+//! A queue that all workers share moves between their caches at every message. So a worker takes some at once, its part
+//! of what is there, to a tray of its own. A tray is not a queue of its own: who finds the queue empty takes from the
+//! trays of the others, one message at a time, so a message never waits behind a slow one while a worker is idle.
 
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::dispatch::route::Job;
+/// Most that a worker takes to its tray, beside the one it runs. Enough to make the shared queue's price small; more
+/// would only be carried back and forth.
+const TRAY: usize = 16;
 
-/// A plugin's queue. Bounded by the windows of its subscriptions: every job in it has a place there.
+/// A plugin's queue. Bounded by the windows of its subscriptions: every job in it has a place there. `T` is a job in life.
 #[derive(Debug)]
-pub(super) struct Ready {
-    queue: Mutex<Queue>,
+pub(super) struct Ready<T> {
+    queue: Mutex<Queue<T>>,
     /// Rung once for each job that a waiting worker could take. A ring nobody waits for is stored once, and a worker
-    /// looks at the queue before it waits, so none is missed; who was woken passes it on while there is more, because
-    /// a stored ring stands for any number of jobs.
+    /// looks at queue and trays before it waits, so none is missed; who was woken passes it on while there is more,
+    /// because a stored ring stands for any number of jobs.
     bell: Notify,
-    workers: usize,
+    trays: Box<[Tray<T>]>,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
+#[derive(Debug)]
+struct Queue<T> {
+    jobs: VecDeque<T>,
     closed: bool,
 }
 
-impl Ready {
+/// One worker's, on cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Tray<T>(Mutex<VecDeque<T>>);
+
+/// What a worker gets when it asks without waiting.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next<T> {
+    Job(T),
+    /// Nothing just now.
+    Nothing,
+    /// Nothing any more.
+    Closed,
+}
+
+impl<T> Ready<T> {
     /// For a plugin with that many workers.
     pub(super) fn new(workers: usize) -> Self {
         Self {
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue {
+                jobs: VecDeque::new(),
+                closed: false,
+            }),
             bell: Notify::new(),
-            workers,
+            trays: (0..workers.max(1))
+                .map(|_| Tray(Mutex::new(VecDeque::new())))
+                .collect(),
         }
     }
 
     /// Adds a job at the end. After [`close`](Self::close) it is dropped, which releases it.
-    pub(super) fn push(&self, job: Job) {
+    pub(super) fn push(&self, job: T) {
         {
             let mut queue = self.queue.lock();
             if queue.closed {
@@ -49,7 +75,7 @@ impl Ready {
     }
 
     /// Adds many with one lock.
-    pub(super) fn extend(&self, jobs: Vec<Job>) {
+    pub(super) fn extend(&self, jobs: Vec<T>) {
         let n = jobs.len();
         {
             let mut queue = self.queue.lock();
@@ -60,45 +86,86 @@ impl Ready {
             }
             queue.jobs.extend(jobs);
         }
-        for _ in 0..n.min(self.workers) {
+        for _ in 0..n.min(self.trays.len()) {
             self.bell.notify_one();
         }
     }
 
-    /// The next job, or `None` once closed. Cancel-safe.
-    pub(super) async fn pop(&self) -> Option<Job> {
+    /// The next job for that worker (counted from 0), without waiting.
+    pub(super) fn try_pop(&self, worker: usize) -> Next<T> {
+        if let Some(job) = self.trays[worker].0.lock().pop_front() {
+            return Next::Job(job);
+        }
+        let closed = {
+            let mut queue = self.queue.lock();
+            if let Some(job) = queue.jobs.pop_front() {
+                // A part for everybody, so that the last ones are not all taken by the first who comes.
+                let part = (queue.jobs.len() / self.trays.len()).min(TRAY);
+                if part > 0 {
+                    // Within the queue's lock, so that `close` finds every job in one or the other.
+                    self.trays[worker].0.lock().extend(queue.jobs.drain(..part));
+                }
+                return Next::Job(job);
+            }
+            queue.closed
+        };
+        let others = (1..self.trays.len()).map(|i| &self.trays[(worker + i) % self.trays.len()]);
+        match others
+            .into_iter()
+            .find_map(|tray| tray.0.lock().pop_front())
+        {
+            Some(job) => Next::Job(job),
+            None if closed => Next::Closed,
+            None => Next::Nothing,
+        }
+    }
+
+    /// Waits for the next job for that worker; `None` once closed. Cancel-safe.
+    pub(super) async fn pop(&self, worker: usize) -> Option<T> {
         let mut woken = false;
         loop {
-            {
-                let mut queue = self.queue.lock();
-                if let Some(job) = queue.jobs.pop_front() {
-                    let more = !queue.jobs.is_empty();
-                    drop(queue);
-                    if more && woken {
+            match self.try_pop(worker) {
+                Next::Job(job) => {
+                    if woken && self.has_more(worker) {
                         self.bell.notify_one();
                     }
                     return Some(job);
                 }
-                if queue.closed {
-                    drop(queue);
+                Next::Closed => {
                     self.bell.notify_one();
                     return None;
                 }
+                Next::Nothing => {}
             }
             self.bell.notified().await;
             woken = true;
         }
     }
 
-    /// Takes no more and releases what waits: [`pop`](Self::pop) answers `None` from now on.
+    /// Whether another worker would find something.
+    fn has_more(&self, worker: usize) -> bool {
+        // One lock after the other: `close` holds the queue while it asks for the trays.
+        let tray = self.trays[worker].0.lock().len();
+        tray > 0 || !self.queue.lock().jobs.is_empty()
+    }
+
+    /// Takes no more and releases what waits: workers get [`Next::Closed`] from now on.
     pub(super) fn close(&self) {
-        let jobs = {
+        let mut jobs = {
             let mut queue = self.queue.lock();
             queue.closed = true;
-            std::mem::take(&mut queue.jobs)
+            let mut jobs = std::mem::take(&mut queue.jobs);
+            for tray in &self.trays {
+                jobs.append(&mut tray.0.lock());
+            }
+            jobs
         };
-        drop(jobs);
+        jobs.clear();
         self.bell.notify_waiters();
         self.bell.notify_one();
     }
 }
+
+#[cfg(test)]
+#[path = "ready_tests.rs"]
+mod tests;

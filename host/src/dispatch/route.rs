@@ -73,7 +73,7 @@ pub(super) struct Route {
     /// What waits behind running heads.
     pub(super) lanes: Lanes<Job>,
     /// Where its messages queue for an instance: shared by all subscriptions of the plugin.
-    pub(super) ready: Arc<Ready>,
+    pub(super) ready: Arc<Ready<Job>>,
     /// Counters.
     pub(super) metrics: Arc<SubscriptionMetrics>,
     /// Time of day.

@@ -1,7 +1,7 @@
 //! Runs messages: takes the next ready one of a plugin, has it handled, carries out what was decided.
 //!
-//! As many workers run per plugin as it may have sandboxes, on the guests' own runtime. A worker keeps nothing from
-//! one message to the next.
+//! As many workers run per plugin as it may have sandboxes, on the guests' own runtime. A worker keeps nothing of
+//! one message for the next, but for counts ([`desk`](super::desk)).
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,9 +17,10 @@ use crate::dispatch::answer;
 use crate::dispatch::attempt::{self, Diagnosis, Step, Wait};
 use crate::dispatch::breaker::{Breaker, Permit, Sample, Ticket};
 use crate::dispatch::dead_letter;
+use crate::dispatch::desk::Desk;
 use crate::dispatch::held::Held;
 use crate::dispatch::outputs;
-use crate::dispatch::ready::Ready;
+use crate::dispatch::ready::{Next, Ready};
 use crate::dispatch::route::{Job, Pause, Route};
 use crate::handler::{AttemptInfo, FailureKind, Fault, FaultKind, Handled, Handler, Outcome};
 
@@ -28,34 +29,41 @@ pub(super) struct Crew {
     /// The plugin.
     pub(super) handler: Arc<dyn Handler>,
     /// Its queue.
-    pub(super) ready: Arc<Ready>,
+    pub(super) ready: Arc<Ready<Job>>,
     /// Its waiting room.
     pub(super) held: Arc<Held>,
     /// Its breaker, if it has one.
     pub(super) breaker: Option<Mutex<Breaker>>,
 }
 
-/// One worker: until the queue is closed.
-pub(super) async fn run(crew: Arc<Crew>) {
-    // The subscription of the last message. Kept, because a count that all workers share moves between their caches
-    // whenever one of them changes it.
-    let mut last: Option<Arc<Route>> = None;
-    while let Some(job) = crew.ready.pop().await {
+/// One worker, the `number`th of its plugin: until the queue is closed.
+pub(super) async fn run(crew: Arc<Crew>, number: usize) {
+    let mut desk = Desk::default();
+    while let Some(job) = next(&crew, number, &mut desk).await {
         let lane = job.lane;
-        let route = match last.take() {
-            Some(route) if Arc::ptr_eq(&route, &job.route) => route,
-            _ => Arc::clone(&job.route),
-        };
-        if AssertUnwindSafe(process(&crew, &route, job))
+        let route = desk.route(&job.route);
+        if AssertUnwindSafe(process(&crew, &route, job, &mut desk))
             .catch_unwind()
             .await
             .is_err()
         {
             recover(&route, lane);
         }
-        last = Some(route);
+        desk.keep(route);
         // A worker with a full queue would never give its thread back otherwise.
         tokio::task::consume_budget().await;
+    }
+}
+
+/// The next message. Before it waits for one, everything that was put off is handed in.
+async fn next(crew: &Crew, number: usize, desk: &mut Desk) -> Option<Job> {
+    match crew.ready.try_pop(number) {
+        Next::Job(job) => Some(job),
+        Next::Closed => None,
+        Next::Nothing => {
+            desk.clear();
+            crew.ready.pop(number).await
+        }
     }
 }
 
@@ -67,10 +75,15 @@ fn recover(route: &Route, lane: Option<u32>) {
     }
 }
 
-async fn process(crew: &Crew, route: &Arc<Route>, job: Job) {
-    let now_ms = route.clock.now_ms();
-    if let Some(step) = attempt::before(job.delivery.message(), &route.policy, now_ms) {
-        return carry_out(crew, job, step, Arc::from(""));
+async fn process(crew: &Crew, route: &Arc<Route>, job: Job, desk: &mut Desk) {
+    let began = Instant::now();
+    desk.tidy(began);
+    if let Some(step) = attempt::before(
+        job.delivery.message(),
+        &route.policy,
+        route.clock.ms_at(began),
+    ) {
+        return carry_out(crew, job, step, Arc::from(""), desk);
     }
     let ticket = match permit(crew, route) {
         Ok(ticket) => ticket,
@@ -81,21 +94,23 @@ async fn process(crew: &Crew, route: &Arc<Route>, job: Job) {
                 wait: attempt::waits(&route.policy),
                 why: "the plugin's breaker is open".into(),
             };
-            return carry_out(crew, job, step, Arc::from(""));
+            return carry_out(crew, job, step, Arc::from(""), desk);
         }
     };
 
-    let started = Instant::now();
     let handled = handle(crew, &job).await;
-    let took = started.elapsed();
-    route.metrics.ran(error_type(&handled), took);
+    let took = began.elapsed();
+    match error_type(&handled) {
+        "" => desk.ran_well(began, took),
+        error_type => route.metrics.ran(error_type, took),
+    }
     if let Some(ticket) = ticket {
         record(crew, route, ticket, &handled);
     }
 
     let attempts = job.delivery.message().attempts;
     let step = attempt::decide(handled.result, attempts, &route.policy, fastrand::f64());
-    carry_out(crew, job, step, handled.version);
+    carry_out(crew, job, step, handled.version, desk);
 }
 
 /// Runs the handler. A panic of ours while it runs is charged like a trap, so that it ends.
@@ -176,16 +191,18 @@ fn error_type(handled: &Handled) -> &'static str {
 }
 
 /// Does what was decided: commits, or keeps the message for later. The lane goes on once its head is committed.
-fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>) {
+fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>, desk: &mut Desk) {
     match step {
         Step::Accept(returned) => {
             match outputs::address(&job.route, job.delivery.message(), returned) {
-                Ok(publications) => commit(job, publications, Settlement::Accept, None, version),
+                Ok(publications) => {
+                    commit(job, publications, Settlement::Accept, None, version, desk);
+                }
                 Err(fault) => {
                     let attempts = job.delivery.message().attempts;
                     let policy = job.route.policy;
                     let step = attempt::decide(Err(fault), attempts, &policy, 0.5);
-                    carry_out(crew, job, step, version);
+                    carry_out(crew, job, step, version, desk);
                 }
             }
         }
@@ -206,7 +223,7 @@ fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>) {
                         attempts,
                         first_failed_ms,
                     };
-                    commit(job, Vec::new(), settlement, None, version);
+                    commit(job, Vec::new(), settlement, None, version, desk);
                 }
                 Wait::InHost => {
                     let due = Instant::now() + after;
@@ -222,7 +239,14 @@ fn carry_out(crew: &Crew, job: Job, step: Step, version: Arc<str>) {
             let letter = bury(&job, cause, attempts, &diagnosis, &version);
             let told = answer::failure(&job.route, job.delivery.message(), cause, &diagnosis);
             let publications = [Some(letter), told].into_iter().flatten().collect();
-            commit(job, publications, Settlement::Accept, Some(cause), version);
+            commit(
+                job,
+                publications,
+                Settlement::Accept,
+                Some(cause),
+                version,
+                desk,
+            );
         }
     }
 }
@@ -262,13 +286,14 @@ fn commit(
     settlement: Settlement,
     cause: Option<Cause>,
     version: Arc<str>,
+    desk: &mut Desk,
 ) {
     let Job {
         delivery,
         lane,
         route,
     } = job;
-    delivery.commit(|parcel| Commit {
+    let inbox = delivery.commit(|parcel| Commit {
         parcel,
         publications,
         settlement,
@@ -284,4 +309,5 @@ fn commit(
     } else if let Some(next) = lane.and_then(|lane| route.lanes.complete(lane)) {
         route.ready.push(next);
     }
+    desk.done(route, inbox);
 }

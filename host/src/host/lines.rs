@@ -81,7 +81,10 @@ impl Opening<'_> {
         let broker = self.broker(&self.source.broker)?;
         let spec = self.spec()?;
         self.warn_of_loss(broker.capabilities(spec.kind), &spec);
-        let inbox = Inbox::new();
+        let inbox = match self.plugin.order {
+            config::Order::None => Inbox::unordered(),
+            config::Order::Key | config::Order::Source => Inbox::new(),
+        };
         let subscribed = broker.subscribe(spec.clone(), Arc::clone(&inbox)).await;
         let subscribed = subscribed.map_err(|e| e.to_string())?;
         let destinations = self.destinations()?;

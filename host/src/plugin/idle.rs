@@ -4,19 +4,12 @@
 //! call. So each thread has a stack of its own and takes from another's only when that is empty: no instance waits
 //! while a call wants one. Within a stack the last used is on top: the warmest serves first and the rest may expire.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use parking_lot::Mutex;
+
+use crate::delivery::thread_number;
 
 /// Stacks, one per thread; threads beyond that share. A power of two.
 const STACKS: usize = 16;
-
-/// Numbers threads in the order in which they first ask.
-static THREADS: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
-}
 
 /// A stack on cache lines of its own. `None` once retired: what comes back then is refused.
 #[derive(Debug)]
@@ -33,8 +26,7 @@ impl<T> Idle<T> {
     }
 
     fn own() -> usize {
-        // A thread that is being torn down has no number any more.
-        THREAD.try_with(|number| number % STACKS).unwrap_or(0)
+        thread_number() % STACKS
     }
 
     /// The warmest of this thread, or of another.

@@ -320,6 +320,14 @@ impl SubscriptionMetrics {
         run.duration.observe(took.as_secs_f64());
     }
 
+    /// Counts runs that ended with the message handled, and how long each took.
+    pub fn ran_well(&self, took: &[Duration]) {
+        self.done.attempts.inc_by(took.len() as u64);
+        for took in took {
+            self.done.duration.observe(took.as_secs_f64());
+        }
+    }
+
     /// Counts one dead letter.
     pub fn dead_letter(&self, cause: Cause) {
         if let Some((_, counter)) = self.dead_letters.iter().find(|(c, _)| *c == cause) {
