@@ -23,6 +23,7 @@ mod instance;
 mod limits;
 mod logs;
 mod outputs;
+mod places;
 mod plugin_parts;
 mod ran;
 mod reload;

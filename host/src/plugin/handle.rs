@@ -1,20 +1,20 @@
 //! A plugin in life: the [`Handler`] that dispatch calls.
 //!
 //! Any idle instance of the current version takes the message; where there is none and the plugin has not reached its
-//! number, one is made; else the call waits for the first that comes free, in order. The version is read once per
-//! call, after that wait, so a call runs from beginning to end on one version.
+//! number, one is made; else the call waits for the first that comes free. The version is read once per call, after that
+//! wait, so a call runs from beginning to end on one version.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::engine::Engine;
 use super::instance::Instance;
 use super::outputs;
+use super::places::{Found, Place, Places};
 use super::plugin_parts::Parts;
 use super::settings::{Isolation, Settings};
 use super::version::Version;
@@ -48,14 +48,17 @@ pub struct VersionStatus {
     pub instances: usize,
 }
 
+/// The version in use as a call sees it.
+type Current = Guard<Option<Arc<Version>>>;
+
 /// One plugin.
 pub struct PluginHandle {
     pub(super) engine: Arc<Engine>,
     pub(super) parts: Parts,
     /// The version new calls run on. Swapped in one step.
     version: ArcSwapOption<Version>,
-    /// One permit per call that runs, as many as there may be instances. Waiters are served in order.
-    calls: Semaphore,
+    /// For as many instances as there may be.
+    places: Places,
     /// Held while a version is loaded, so that they are swapped in in the order they were asked for.
     pub(super) swapping: tokio::sync::Mutex<()>,
 }
@@ -66,12 +69,12 @@ impl PluginHandle {
         settings: Settings,
         metrics: Arc<PluginMetrics>,
     ) -> Arc<Self> {
-        let calls = Semaphore::new(settings.instances.max(1) as usize);
+        let places = Places::new(settings.instances.max(1) as usize);
         let handle = Arc::new(Self {
             parts: Parts::new(engine.next_plugin(), settings, metrics),
             engine: Arc::clone(engine),
             version: ArcSwapOption::empty(),
-            calls,
+            places,
             swapping: tokio::sync::Mutex::new(()),
         });
         engine.register(&handle);
@@ -129,44 +132,33 @@ impl PluginHandle {
     }
 
     async fn run(&self, message: &Message, attempt: AttemptInfo) -> Handled {
-        let not_run = |reason: &str| Handled {
-            version: "".into(),
-            result: Err(Fault::new(FaultKind::NotRun, reason)),
-        };
-        let Ok(_permit) = self.calls.acquire().await else {
-            return not_run("the host is stopping");
-        };
         // Not a clone: a count that all threads share moves between their caches at every call.
-        let version = self.version.load();
-        let Some(version) = &*version else {
-            return not_run("no version of the plugin is loaded");
+        let idle = || {
+            let version = self.version.load();
+            let instance = version.as_ref()?.take()?;
+            Some((version, instance))
         };
-        self.run_on(version, message, attempt).await
-    }
-
-    async fn run_on(&self, version: &Version, message: &Message, attempt: AttemptInfo) -> Handled {
-        let fresh = self.parts.settings.isolation == Isolation::Message;
-        let idle = if fresh { None } else { version.take() };
-        let mut instance = match idle {
-            Some(instance) => instance,
-            None => match Box::pin(Instance::create(&self.engine, &self.parts, version)).await {
-                Ok(instance) => instance,
-                Err(fault) => {
-                    return Handled {
-                        version: Arc::clone(&version.digest),
-                        result: Err(fault),
-                    };
-                }
+        let (version, mut instance) = match self.places.find(idle).await {
+            Some(Found::Idle(found)) => found,
+            Some(Found::Place(place)) => match Box::pin(self.create(place)).await {
+                Ok(created) => created,
+                Err(not_created) => return not_created,
             },
+            None => return not_run("the host is stopping"),
         };
+        let reused = self.parts.settings.isolation != Isolation::Message;
         let digest = Arc::clone(&instance.digest);
         // Where this future is dropped, or the call ends in a fault, the instance goes with it.
         let result = instance.handle(&self.parts, message, attempt).await;
-        if result.is_ok() && !fresh && instance.is_good() && !self.engine.is_starving() {
-            instance.idle_since = Instant::now();
-            version.put(instance);
-        } else {
-            drop(instance);
+        match &*version {
+            Some(version)
+                if result.is_ok() && reused && instance.is_good() && !self.engine.is_starving() =>
+            {
+                instance.idle_since = Instant::now();
+                version.put(instance);
+                self.places.came_back();
+            }
+            _ => drop(instance),
         }
         let checked = result.and_then(|outcome| {
             if let Outcome::Done(outgoing) = &outcome {
@@ -178,6 +170,31 @@ impl PluginHandle {
             version: digest,
             result: checked,
         }
+    }
+
+    /// An instance of the current version, on the place it was given.
+    async fn create(&self, place: Place) -> Result<(Current, Instance), Handled> {
+        let version = self.version.load();
+        let Some(current) = &*version else {
+            return Err(not_run("no version of the plugin is loaded"));
+        };
+        match Instance::create(&self.engine, &self.parts, current).await {
+            Ok(mut instance) => {
+                instance.keep(place);
+                Ok((version, instance))
+            }
+            Err(fault) => Err(Handled {
+                version: Arc::clone(&current.digest),
+                result: Err(fault),
+            }),
+        }
+    }
+}
+
+fn not_run(reason: &str) -> Handled {
+    Handled {
+        version: "".into(),
+        result: Err(Fault::new(FaultKind::NotRun, reason)),
     }
 }
 

@@ -17,6 +17,7 @@ use super::engine::Engine;
 use super::fault;
 use super::limits::Limiter;
 use super::logs::Logs;
+use super::places::Place;
 use super::plugin_parts::Parts;
 use super::ran::Ran;
 use super::version::{Live, Version};
@@ -43,6 +44,8 @@ pub(super) struct Instance {
     pub(super) idle_since: Instant,
     _live: Live,
     _slot: OwnedSemaphorePermit,
+    /// Its plugin's, for as long as it lives. A probe has none.
+    place: Option<Place>,
 }
 
 impl Instance {
@@ -94,6 +97,7 @@ impl Instance {
             idle_since: Instant::now(),
             _live: version.live(&parts.metrics),
             _slot: slot,
+            place: None,
         })
     }
 
@@ -119,6 +123,11 @@ impl Instance {
         self.ran.add(took);
         self.logs.end();
         settle(result, limits.deadline, &self.logs)
+    }
+
+    /// Takes a place of its plugin until it is dropped.
+    pub(super) fn keep(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
     /// Whether it may take another message.
