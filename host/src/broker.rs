@@ -1,6 +1,8 @@
 //! The brokers: one adapter per file, each an implementation of [`ports`](crate::ports).
 
 pub mod embedded;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod heard;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "nats")]

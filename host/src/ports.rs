@@ -173,12 +173,26 @@ pub trait Source: Send {
 
 /// Tells the broker what became of its messages. Used by one committer, one batch at a time.
 pub trait Settler: Send {
-    /// Whether a publication to `destination` can be carried out in one transaction with a settlement here.
-    fn atomic_with(&self, destination: &Destination) -> bool;
+    /// Whether a publication to `destination` can be carried out in one transaction with a settlement here. Default: none
+    /// can.
+    fn atomic_with(&self, _destination: &Destination) -> bool {
+        false
+    }
 
     /// Carries out whole commits whose publications are all [`atomic_with`](Self::atomic_with) this settler, each of
-    /// them completely or not at all. Answers one [`Committed`] per commit, in order.
-    fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>>;
+    /// them completely or not at all. Answers one [`Committed`] per commit, in order. Default: settles, since only commits
+    /// without publications come to one with which nothing is atomic.
+    fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
+        Box::pin(async move {
+            let settles: Vec<Settle> = batch.iter().map(|commit| Settle::from(*commit)).collect();
+            let results = self.settle(&settles).await;
+            let results = results.into_iter().map(|result| match result {
+                Ok(()) => Committed::Done,
+                Err(error) => Committed::NotSettled(error),
+            });
+            results.collect()
+        })
+    }
 
     /// Settles messages whose outputs are already confirmed. Answers in order.
     fn settle<'a>(&'a mut self, batch: &'a [Settle])
@@ -251,6 +265,12 @@ pub trait Broker: Send + Sync {
 
     /// How much is before a subscription. May ask the broker.
     fn lag<'a>(&'a self, spec: &'a SubscriptionSpec) -> BoxFuture<'a, Result<Lag, BrokerError>>;
+
+    /// Messages of this connection that nobody will handle any more, since it was opened: dropped because they came faster
+    /// than they were handled, given back where nothing can be kept, or deleted at the broker while they were in hand.
+    fn lost(&self) -> u64 {
+        0
+    }
 
     /// Called once all sources and settlers are gone: give up leases, flush, close.
     fn close(&self) -> BoxFuture<'_, ()>;

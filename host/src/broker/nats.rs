@@ -17,6 +17,7 @@
 //!   delivered. It has to be taken out of the stream by other means; `health` says that the connection breaks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering as Atomic};
 use std::time::Duration;
 
 use async_nats::jetstream;
@@ -74,6 +75,8 @@ pub struct NatsBroker {
     publisher: Arc<NatsPublisher>,
     streams: Mutex<Vec<Arc<Subscription>>>,
     subjects: Mutex<Vec<Arc<CoreSubscription>>>,
+    /// Messages of subjects that nobody will handle: they came too fast, or were given back.
+    lost: Arc<AtomicU64>,
     clock: Clock,
     /// Subscriptions are to end.
     closing: CancellationToken,
@@ -108,6 +111,7 @@ impl NatsBroker {
             publisher: Arc::new(publisher),
             streams: Mutex::default(),
             subjects: Mutex::default(),
+            lost: Arc::default(),
             clock,
             closing: CancellationToken::new(),
             leaving,
@@ -167,8 +171,9 @@ impl NatsBroker {
     }
 
     fn read_subject(&self, spec: &SubscriptionSpec, inbox: Arc<Inbox>) -> Subscribed {
-        let (link, clock) = (Arc::clone(&self.link), self.clock);
-        let sub = Arc::new(CoreSubscription::new(&self.name, spec, link, clock));
+        let (link, lost) = (Arc::clone(&self.link), Arc::clone(&self.lost));
+        let sub = CoreSubscription::new(&self.name, spec, link, self.clock, lost);
+        let sub = Arc::new(sub);
         self.subjects.lock().push(Arc::clone(&sub));
         let closing = self.closing.child_token();
         let of = format!("nats: subject {} is not read yet", spec.address);
@@ -194,7 +199,11 @@ impl NatsBroker {
         if spec.kind == PlaceKind::Subject {
             let subjects = self.subjects.lock();
             let of = |sub: &&Arc<CoreSubscription>| sub.reading.subscription == spec.name;
-            let waiting = subjects.iter().rev().find(of).map_or(0, |s| s.waiting());
+            let waiting = subjects
+                .iter()
+                .rev()
+                .find(of)
+                .map_or(0, |s| s.heard.waiting());
             return Ok(Lag {
                 waiting: waiting as u64,
                 pending: 0,
@@ -219,12 +228,6 @@ impl NatsBroker {
             lag.pending += info.num_ack_pending as u64;
         }
         Ok(lag)
-    }
-
-    /// Messages of subjects that nobody will handle: dropped because they came too fast, or given back.
-    pub fn lost(&self) -> u64 {
-        let subjects = self.subjects.lock();
-        subjects.iter().map(|s| s.lost()).sum::<u64>() + self.link.overflown()
     }
 }
 
@@ -275,6 +278,10 @@ impl Broker for NatsBroker {
 
     fn lag<'a>(&'a self, spec: &'a SubscriptionSpec) -> BoxFuture<'a, Result<Lag, BrokerError>> {
         Box::pin(self.depth(spec))
+    }
+
+    fn lost(&self) -> u64 {
+        self.lost.load(Atomic::Relaxed) + self.link.overflown()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

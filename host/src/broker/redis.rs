@@ -12,7 +12,7 @@
 //!   from a host that died. Retries, reconnects and orderly stops leave it alone.
 //! - Trimming a stream (`MAXLEN`) deletes entries that are still pending. Those are acknowledged, counted
 //!   ([`RedisBroker::trimmed`]) and logged; nothing else can be done for them.
-//! - In a cluster everything of a subscription lies in the slot of its stream. An output to another slot is published
+//! - In a cluster everything of a subscription lies in the slot of its place. An output to another slot is published
 //!   before its message is settled, not in one step with it.
 
 use std::sync::Arc;
@@ -180,7 +180,7 @@ struct Counters {
     /// Entries trimmed or deleted while pending.
     trimmed: AtomicU64,
     /// Messages of channels that nobody will handle.
-    lost: AtomicU64,
+    lost: Arc<AtomicU64>,
 }
 
 /// A named connection to a Redis server.
@@ -244,7 +244,7 @@ impl RedisBroker {
 
     /// Messages of channels that nobody will handle, since the broker was opened: they came faster than they were handled,
     /// or were given back.
-    pub fn lost(&self) -> u64 {
+    pub fn unheard(&self) -> u64 {
         self.counters.lost.load(Atomic::Relaxed)
     }
 
@@ -365,13 +365,8 @@ impl Broker for RedisBroker {
                     spec.name
                 )));
             }
-            if self.options.access.cluster && spec.kind != PlaceKind::Stream {
-                return Err(BrokerError::Refused(format!(
-                    "subscription {}: of a cluster of Redis, streams alone can be read",
-                    spec.name
-                )));
-            }
-            if self.options.access.cluster && !keys::in_one_slot(&spec.address) {
+            let keeps = self.capabilities(spec.kind).redelivers;
+            if self.options.access.cluster && keeps && !keys::in_one_slot(&spec.address) {
                 return Err(BrokerError::Refused(format!(
                     "subscription {}: what the host keeps beside `{}` would be in another slot of the cluster; \
                      use a name without braces, or with a hash tag",
@@ -415,6 +410,10 @@ impl Broker for RedisBroker {
                 pending: main.pending + again.pending,
             })
         })
+    }
+
+    fn lost(&self) -> u64 {
+        self.trimmed() + self.unheard()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

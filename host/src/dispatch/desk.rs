@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::delivery::Inbox;
 use crate::dispatch::route::Route;
+use crate::telemetry::SubscriptionMetrics;
 
 /// Handed in together.
 const MANY: usize = 64;
@@ -20,8 +21,10 @@ const LATE: Duration = Duration::from_millis(20);
 /// One worker's.
 #[derive(Default)]
 pub(super) struct Desk {
-    /// The subscription that `took` belongs to.
+    /// The subscription whose message was handled last, unless one of it is being handled.
     route: Option<Arc<Route>>,
+    /// What `took` is counted by.
+    metrics: Option<Arc<SubscriptionMetrics>>,
     /// How long runs took that ended well.
     took: Vec<Duration>,
     /// When the first of them began.
@@ -35,9 +38,8 @@ impl Desk {
     pub(super) fn route(&mut self, route: &Arc<Route>) -> Arc<Route> {
         match self.route.take() {
             Some(last) if Arc::ptr_eq(&last, route) => last,
-            last => {
-                self.route = last;
-                self.clear();
+            _ => {
+                self.counted_by(&route.metrics);
                 Arc::clone(route)
             }
         }
@@ -48,7 +50,13 @@ impl Desk {
         self.route = Some(route);
     }
 
-    /// A run of `route` began then, took so long and ended well.
+    /// What is put off from now on is counted there.
+    fn counted_by(&mut self, metrics: &Arc<SubscriptionMetrics>) {
+        self.clear();
+        self.metrics = Some(Arc::clone(metrics));
+    }
+
+    /// A run of that subscription began then, took so long and ended well.
     pub(super) fn ran_well(&mut self, began: Instant, took: Duration) {
         self.since.get_or_insert(began);
         self.took.push(took);
@@ -68,8 +76,8 @@ impl Desk {
 
     /// Hands in everything.
     pub(super) fn clear(&mut self) {
-        if let (Some(route), false) = (&self.route, self.took.is_empty()) {
-            route.metrics.ran_well(&self.took);
+        if let Some(metrics) = self.metrics.as_ref().filter(|_| !self.took.is_empty()) {
+            metrics.ran_well(&self.took);
         }
         self.took.clear();
         self.since = None;
@@ -91,6 +99,32 @@ fn is_due(many: usize, since: Option<Instant>, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::{Metrics, SubscriptionLabels};
+
+    fn metrics() -> Arc<SubscriptionMetrics> {
+        Metrics::new().subscription(&SubscriptionLabels::default())
+    }
+
+    #[test]
+    fn every_run_is_counted_once_and_where_it_belongs() {
+        let (one, other) = (metrics(), metrics());
+        let began = Instant::now();
+        let mut desk = Desk::default();
+        desk.counted_by(&one);
+        for n in 0..MANY as u64 {
+            assert_eq!(one.handled(), 0, "put off");
+            desk.tidy(began);
+            desk.ran_well(began, Duration::from_millis(n));
+        }
+        desk.tidy(began);
+        assert_eq!(one.handled(), MANY as u64);
+        desk.ran_well(began, LATE);
+        desk.counted_by(&other);
+        desk.ran_well(began, LATE);
+        drop(desk);
+        assert_eq!(one.handled(), MANY as u64 + 1);
+        assert_eq!(other.handled(), 1);
+    }
 
     #[test]
     fn many_are_due_and_so_are_old_ones() {

@@ -18,7 +18,8 @@ pub(super) async fn run(brokers: Brokers, subscriptions: Vec<Subscription>, metr
     loop {
         ticks.tick().await;
         for (name, broker) in &brokers {
-            metrics.broker_ready(name, broker.system(), broker.health() == Health::Ready);
+            let ready = broker.health() == Health::Ready;
+            metrics.broker(name, broker.system(), ready, broker.lost());
         }
         for subscription in &subscriptions {
             let Some(broker) = brokers.get(subscription.broker()) else {

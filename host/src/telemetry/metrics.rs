@@ -24,7 +24,7 @@ const SECONDS: [f64; 17] = [
 ];
 
 /// What names a subscription in every metric.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SubscriptionLabels {
     /// Plugin name.
     pub plugin: String,
@@ -103,6 +103,7 @@ pub struct Metrics {
     log_dropped: Families<PluginLabels, Counter>,
     swaps: Families<SwapLabels, Counter>,
     ready: Families<BrokerLabels, Gauge>,
+    lost: Families<BrokerLabels, Counter>,
 }
 
 fn histogram() -> Histogram {
@@ -179,6 +180,10 @@ impl Metrics {
                 "Versions taken up (the first one at start included) or refused"
             ),
             ready: family!("wharf_broker_ready", "1 while the broker is connected"),
+            lost: family!(
+                "wharf_lost_messages",
+                "Messages nobody will handle: dropped, given back where nothing is kept, or deleted while in hand"
+            ),
             duration,
             cpu,
             registry: Mutex::new(r),
@@ -249,14 +254,15 @@ impl Metrics {
         })
     }
 
-    /// Shows whether a broker is connected.
-    pub fn broker_ready(&self, broker: &str, system: &str, ready: bool) {
-        self.ready
-            .get_or_create(&BrokerLabels {
-                broker: broker.to_owned(),
-                messaging_system: system.to_owned(),
-            })
-            .set(i64::from(ready));
+    /// Shows whether a broker is connected, and how many messages of it were lost so far.
+    pub fn broker(&self, broker: &str, system: &str, ready: bool, lost: u64) {
+        let labels = BrokerLabels {
+            broker: broker.to_owned(),
+            messaging_system: system.to_owned(),
+        };
+        self.ready.get_or_create(&labels).set(i64::from(ready));
+        let shown = self.lost.get_or_create(&labels);
+        shown.inc_by(lost.saturating_sub(shown.get()));
     }
 
     /// Everything as OpenMetrics text.
@@ -328,6 +334,12 @@ impl SubscriptionMetrics {
         }
     }
 
+    /// Runs that ended well, so far.
+    #[cfg(test)]
+    pub(crate) fn handled(&self) -> u64 {
+        self.done.attempts.get()
+    }
+
     /// Counts one dead letter.
     pub fn dead_letter(&self, cause: Cause) {
         if let Some((_, counter)) = self.dead_letters.iter().find(|(c, _)| *c == cause) {
@@ -345,4 +357,19 @@ pub struct PluginMetrics {
     pub log_dropped: Counter,
     pub swapped: Counter,
     pub swaps_refused: Counter,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_shown_as_the_broker_counts_it() {
+        let metrics = Metrics::new();
+        for lost in [3, 3, 5] {
+            metrics.broker("b", "nats", true, lost);
+        }
+        let line = "wharf_lost_messages_total{broker=\"b\",messaging_system=\"nats\"} 5\n";
+        assert!(metrics.encode().contains(line), "{}", metrics.encode());
+    }
 }

@@ -21,7 +21,7 @@ pub struct Edge {
 }
 
 /// What stands in `broker` and is no adapter: all of them may use it.
-const SHARED: &[&str] = &["waiting"];
+const SHARED: &[&str] = &["heard", "waiting"];
 
 impl Edge {
     /// The room that is used.

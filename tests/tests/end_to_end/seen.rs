@@ -60,6 +60,7 @@ fn wanted() -> Vec<(&'static str, Vec<&'static str>, f64)> {
         ("wharf_swaps_total", vec![P, "result=\"swapped\""], 0.0),
         ("wharf_swaps_total", vec![P, "result=\"refused\""], 0.0),
         ("wharf_broker_ready", vec!["broker=\"local\""], 1.0),
+        ("wharf_lost_messages_total", vec!["broker=\"local\""], 0.0),
     ]
 }
 

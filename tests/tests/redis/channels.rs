@@ -56,7 +56,7 @@ async fn every_host_hears_everything_in_order() {
         );
         let settled = host.settle(taken, Settlement::Accept).await;
         assert_eq!(settled, vec![Ok(()); 100]);
-        assert_eq!(host.broker.lost(), 0);
+        assert_eq!(host.broker.unheard(), 0);
     }
     one.close().await;
     other.close().await;
@@ -69,7 +69,7 @@ async fn what_is_given_back_is_lost_and_counted() {
     say(&server, "news", 0..5).await;
     let taken = host.take(5).await;
     host.release(taken, None, 1).await;
-    assert_eq!(host.broker.lost(), 5);
+    assert_eq!(host.broker.unheard(), 5);
     let again = host.take_within(Duration::from_millis(200)).await;
     assert!(again.is_empty(), "{again:?}");
 }
@@ -83,7 +83,7 @@ async fn what_comes_too_fast_is_dropped_and_counted() {
         say(&server, "news", start * 1000..(start + 1) * 1000).await;
     }
     until("the others are lost", || async {
-        host.broker.lost() == 10_000 - 8192
+        host.broker.unheard() == 10_000 - 8192
     })
     .await;
     let kept = host.take(8192).await;
@@ -121,7 +121,7 @@ async fn what_is_redriven_is_not_lost() {
     let _ = server.command("LPUSH retry.orders-in.biller again").await;
     let taken = host.take(1).await;
     host.release(taken, None, 1).await;
-    assert_eq!(host.broker.lost(), 0);
+    assert_eq!(host.broker.unheard(), 0);
     let again = host.take(1).await;
     assert_eq!(
         (&again[0].message().payload[..], again[0].message().attempts),
@@ -130,8 +130,8 @@ async fn what_is_redriven_is_not_lost() {
     say(&server, "news", 0..1).await;
     let heard = host.take(1).await;
     let both = again.into_iter().chain(heard).collect();
-    let settled = host.settle(both, Settlement::Accept).await;
-    assert_eq!(settled, [Ok(()), Ok(())]);
+    // As the committer does where there are no outputs.
+    host.accept(both).await;
     let left = "HLEN wharf:queue:{retry.orders-in.biller}:retry.orders-in.biller:items";
     assert_eq!(server.command(left).await, Value::Int(0));
 }

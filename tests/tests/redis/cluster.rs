@@ -14,7 +14,7 @@ use wharf_tests::redis_cluster::RedisCluster;
 use crate::faults::{quick, settle_stubbornly, work_until};
 use crate::support::*;
 
-fn options_of(cluster: &RedisCluster) -> Options {
+pub(crate) fn options_of(cluster: &RedisCluster) -> Options {
     // One that answers is enough.
     let seeds = [
         "redis://127.0.0.1:1".to_owned(),
@@ -66,7 +66,7 @@ async fn finished(host: &mut Host, cluster: &RedisCluster, stream: &str) {
 }
 
 /// Streams that are in the slots of three masters.
-async fn apart(cluster: &RedisCluster) -> Vec<String> {
+pub(crate) async fn apart(cluster: &RedisCluster) -> Vec<String> {
     let mut streams: Vec<(u16, String)> = Vec::new();
     for n in 0.. {
         let name = format!("orders-{n}");

@@ -3,6 +3,7 @@
 mod attempts;
 mod channels;
 mod cluster;
+mod cluster_queues;
 mod faults;
 mod full;
 mod outputs;

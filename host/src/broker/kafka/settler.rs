@@ -10,31 +10,13 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::source::Membership;
-use crate::commit::{Commit, Destination};
-use crate::ports::{Committed, Settle, SettleError, Settler};
+use crate::ports::{Settle, SettleError, Settler};
 
 pub(super) struct KafkaSettler {
     pub(super) member: Arc<Membership>,
 }
 
 impl Settler for KafkaSettler {
-    fn atomic_with(&self, _: &Destination) -> bool {
-        false
-    }
-
-    fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
-        Box::pin(async move {
-            // Nothing is atomic with it, so these have nothing to publish: releases, mostly.
-            let settles: Vec<Settle> = batch.iter().map(|commit| Settle::from(*commit)).collect();
-            let results = self.settle(&settles).await;
-            let answer = |result: Result<(), SettleError>| match result {
-                Ok(()) => Committed::Done,
-                Err(error) => Committed::NotSettled(error),
-            };
-            results.into_iter().map(answer).collect()
-        })
-    }
-
     fn settle<'a>(
         &'a mut self,
         batch: &'a [Settle],

@@ -7,9 +7,9 @@ use futures_util::{StreamExt as _, stream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::stream::{AT_ONCE, Subscription};
-use crate::commit::{Commit, Destination, Settlement};
+use crate::commit::Settlement;
 use crate::delivery::{Delivery, Inbox};
-use crate::ports::{BrokerError, Committed, Room, Settle, SettleError, Settler, Source};
+use crate::ports::{BrokerError, Room, Settle, SettleError, Settler, Source};
 
 pub(super) struct StreamSource {
     pub(super) sub: Arc<Subscription>,
@@ -84,23 +84,6 @@ impl StreamSettler {
 }
 
 impl Settler for StreamSettler {
-    fn atomic_with(&self, _: &Destination) -> bool {
-        false
-    }
-
-    fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
-        // Nothing is atomic here, so only commits without outputs come this way.
-        Box::pin(async move {
-            let settles: Vec<Settle> = batch.iter().map(|commit| Settle::from(*commit)).collect();
-            let settled = self.settle(&settles).await;
-            let committed = settled.into_iter().map(|result| match result {
-                Ok(()) => Committed::Done,
-                Err(error) => Committed::NotSettled(error),
-            });
-            committed.collect()
-        })
-    }
-
     fn settle<'a>(
         &'a mut self,
         batch: &'a [Settle],

@@ -12,9 +12,8 @@ use super::consumers::qos;
 use super::step::{Step, step};
 use super::subscription::{Live, Parking, Subscription, beside};
 use super::worker::Fetched;
-use crate::commit::{Commit, Destination};
 use crate::delivery::{Delivery, Inbox, Token};
-use crate::ports::{BrokerError, Committed, Room, Settle, SettleError, Settler, Source};
+use crate::ports::{BrokerError, Room, Settle, SettleError, Settler, Source};
 
 pub(super) struct RabbitSource {
     pub(super) sub: Arc<Subscription>,
@@ -205,23 +204,6 @@ impl RabbitSettler {
 }
 
 impl Settler for RabbitSettler {
-    fn atomic_with(&self, _: &Destination) -> bool {
-        false
-    }
-
-    /// Nothing is one step with a settlement here, so these have no publications.
-    fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
-        Box::pin(async move {
-            let settles: Vec<Settle> = batch.iter().map(|commit| Settle::from(*commit)).collect();
-            let results = self.settle(&settles).await;
-            let results = results.into_iter().map(|result| match result {
-                Ok(()) => Committed::Done,
-                Err(error) => Committed::NotSettled(error),
-            });
-            results.collect()
-        })
-    }
-
     fn settle<'a>(
         &'a mut self,
         batch: &'a [Settle],

@@ -1,93 +1,46 @@
 //! Channels and patterns of channels: what is published reaches whoever listens at that moment, once or not at all.
 //!
 //! Every message is taken from the connection at once, because a server cuts off a listener that is slow (32 MB behind, or
-//! 8 MB for a minute); what does not fit here is dropped and counted. Nothing can be given back: what is released is lost,
-//! and counted with the others. A connection that was lost is made again with what it listened to; what was said meanwhile
+//! 8 MB for a minute), into [`heard`](crate::broker::heard). A connection that was lost is made again with what it listened to; what was said meanwhile
 //! nobody heard, and nobody can count.
 //!
 //! Every subscription hears everything: hosts do not share a channel. What is redriven comes by a list, as it does to lists.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
 use redis::{Msg, RedisError};
-use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::RedisBroker;
 use super::connection::{Backoff, Endpoint, Part};
 use super::envelope::{self, Known, Reading};
 use super::publisher::now_ms;
 use super::queue::{QueueSettler, QueueSource};
 use super::wire::Kept;
-use super::{Counters, RedisBroker};
-use crate::commit::{Commit, Destination, Settlement};
-use crate::delivery::{Delivery, Inbox, Token};
-use crate::message::Message;
+use crate::broker::heard::Heard;
+use crate::delivery::{Delivery, Inbox};
 use crate::place::PlaceKind;
 use crate::ports::{
-    BrokerError, Committed, Room, Settle, SettleError, Settler, Source, Subscribed,
-    SubscriptionSpec,
+    BrokerError, Room, Settle, SettleError, Settler, Source, Subscribed, SubscriptionSpec,
 };
 
-/// Most messages that wait to be handed over.
-const MESSAGES: usize = 8192;
-/// Most bytes of them; one message may exceed it.
-const BYTES: usize = 32 << 20;
-/// Between two lines in the log about messages that were lost.
-const SILENCE: Duration = Duration::from_secs(5);
 /// How often a connection that says nothing is asked whether it still works.
 const PROBE: Duration = Duration::from_secs(1);
-
-#[derive(Default)]
-struct State {
-    ready: VecDeque<Message>,
-    bytes: usize,
-    /// Even numbers; odd ones belong to what is redriven.
-    next: u64,
-    /// When the log last spoke of losses.
-    said: Option<Instant>,
-}
 
 /// One subscription to a channel or a pattern.
 struct Ear {
     reading: Reading,
     pattern: bool,
-    counters: Arc<Counters>,
-    state: Mutex<State>,
-    arrived: Notify,
+    heard: Heard,
 }
 
 impl Ear {
-    fn lose(&self, count: usize, why: &str) {
-        if count == 0 {
-            return;
-        }
-        let before = self
-            .counters
-            .lost
-            .fetch_add(count as u64, Ordering::Relaxed);
-        let now = Instant::now();
-        let mut state = self.state.lock();
-        let silent = state
-            .said
-            .is_some_and(|said| now.duration_since(said) < SILENCE);
-        if !silent {
-            state.said = Some(now);
-            let channel = &*self.reading.place;
-            let lost = before + count as u64;
-            tracing::warn!(channel, lost, why, "redis: messages are lost");
-        }
-    }
-
-    fn heard(&self, channel: &str, value: Vec<u8>) {
+    fn hear(&self, channel: &str, value: Vec<u8>) {
         let reading = Reading {
             place: channel.into(),
             ..self.reading.clone()
@@ -99,45 +52,8 @@ impl Ear {
             // Nobody counts.
             kept: Kept::default(),
         };
-        let message = envelope::read(Bytes::from(value), &reading, known);
-        let size = message.size();
-        let fits = {
-            let mut state = self.state.lock();
-            let room = state.ready.is_empty() || state.bytes.saturating_add(size) <= BYTES;
-            let fits = state.ready.len() < MESSAGES && room;
-            if fits {
-                state.bytes += size;
-                state.ready.push_back(message);
-            }
-            fits
-        };
-        if fits {
-            self.arrived.notify_one();
-        } else {
-            self.lose(1, "they come faster than they are handled");
-        }
-    }
-
-    fn take(&self, room: Room, inbox: &Arc<Inbox>) -> Vec<Delivery> {
-        let mut state = self.state.lock();
-        let mut taken = Vec::new();
-        let mut bytes = 0_usize;
-        while taken.len() < room.messages
-            && let Some(message) = state.ready.front()
-        {
-            let size = message.size();
-            bytes = bytes.saturating_add(size);
-            if !taken.is_empty() && bytes > room.bytes {
-                break;
-            }
-            let Some(message) = state.ready.pop_front() else {
-                break;
-            };
-            state.bytes = state.bytes.saturating_sub(size);
-            state.next += 2;
-            taken.push(Delivery::new(Token(state.next), message, inbox));
-        }
-        taken
+        let read = |value| envelope::read(Bytes::from(value), &reading, known);
+        self.heard.add(value.len(), || read(value));
     }
 }
 
@@ -185,7 +101,7 @@ impl Listener {
         };
         let hearing = async {
             while let Some(message) = said.next().await {
-                self.ear.heard(&channel(&message), value(message));
+                self.ear.hear(&channel(&message), value(message));
             }
         };
         tokio::select! {
@@ -217,27 +133,16 @@ struct ChannelSource {
 impl Source for ChannelSource {
     fn fetch(&mut self, room: Room) -> BoxFuture<'_, Result<Vec<Delivery>, BrokerError>> {
         Box::pin(async move {
-            loop {
-                let taken = self.ear.take(room, &self.inbox);
-                if !taken.is_empty() {
-                    return Ok(taken);
-                }
-                tokio::select! {
-                    () = self.ear.arrived.notified() => {}
-                    redriven = self.redriven.fetch(room) => return redriven,
-                }
+            tokio::select! {
+                taken = self.ear.heard.take(room, &self.inbox) => Ok(taken),
+                redriven = self.redriven.fetch(room) => redriven,
             }
         })
     }
 
     fn stop(&mut self) -> BoxFuture<'_, ()> {
         self.stopping.cancel();
-        let left = {
-            let mut state = self.ear.state.lock();
-            state.bytes = 0;
-            std::mem::take(&mut state.ready)
-        };
-        self.ear.lose(left.len(), "the host stops");
+        self.ear.heard.stop();
         self.redriven.stop()
     }
 }
@@ -249,31 +154,15 @@ struct ChannelSettler {
 }
 
 impl Settler for ChannelSettler {
-    fn atomic_with(&self, _: &Destination) -> bool {
-        false
-    }
-
-    fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
-        // Nothing is atomic here, so nobody asks.
-        let fenced = SettleError::Fenced("outputs are not part of a settlement here".to_owned());
-        let answers = vec![Committed::NotSettled(fenced); batch.len()];
-        Box::pin(std::future::ready(answers))
-    }
-
     fn settle<'a>(
         &'a mut self,
         batch: &'a [Settle],
     ) -> BoxFuture<'a, Vec<Result<(), SettleError>>> {
         Box::pin(async move {
             let redriven = |settle: &&Settle| settle.token.0 % 2 == 1;
-            let released =
-                |settle: &&Settle| matches!(settle.settlement, Settlement::Release { .. });
-            let own = batch.iter().filter(|settle| !redriven(settle));
-            let lost = own.filter(released).count();
-            self.ear.lose(
-                lost,
-                "they were given back, and there is nobody to keep them",
-            );
+            self.ear
+                .heard
+                .settled(batch.iter().filter(|settle| !redriven(settle)));
             let again: Vec<Settle> = batch.iter().filter(redriven).copied().collect();
             if again.is_empty() {
                 return vec![Ok(()); batch.len()];
@@ -299,9 +188,11 @@ impl RedisBroker {
                 group: Arc::clone(&spec.group),
             },
             pattern: spec.kind == PlaceKind::Pattern,
-            counters: Arc::clone(&self.counters),
-            state: Mutex::default(),
-            arrived: Notify::new(),
+            heard: Heard::new(
+                "redis",
+                Arc::clone(&spec.address),
+                Arc::clone(&self.counters.lost),
+            ),
         });
         let (redriven, settler) = self.start_redriven(spec, Arc::clone(&inbox));
         let stopping = self.closing.child_token();

@@ -15,7 +15,7 @@ use super::wire::Kept;
 use crate::commit::Publication;
 use crate::message::Message;
 use crate::place::PlaceKind;
-use crate::ports::BrokerError;
+use crate::ports::{Broker as _, BrokerError};
 
 /// What the scripts call a place.
 fn word(kind: PlaceKind) -> &'static str {
@@ -23,6 +23,20 @@ fn word(kind: PlaceKind) -> &'static str {
         PlaceKind::SortedSet => "zset",
         _ => "list",
     }
+}
+
+/// An item that is to be moved.
+struct Item<'a> {
+    kind: PlaceKind,
+    place: &'a str,
+    at: u64,
+    digest: &'a str,
+}
+
+/// Writes the command that puts an output where it goes.
+fn put(cmd: &mut redis::Cmd, output: &Output<'_>) {
+    cmd.arg(output.verb());
+    output.write(cmd);
 }
 
 impl RedisBroker {
@@ -90,7 +104,8 @@ impl RedisBroker {
     }
 
     /// Removes the item at `position`, and publishes `to` in the same step where there is one. False, and nothing published,
-    /// where it is not there (any more).
+    /// where it is not there (any more). Between two slots of a cluster it is published first, so that a failure between the
+    /// two leaves it in both, with one id.
     pub async fn take_out(
         &self,
         kind: PlaceKind,
@@ -105,15 +120,44 @@ impl RedisBroker {
         let at = at.parse::<u64>().unwrap_or(0).saturating_sub(gone);
         let output = to.map(Output::new).transpose();
         let output = output.map_err(|e| BrokerError::Refused(e.to_string()))?;
-        let mut keys = vec![place];
-        keys.extend(output.as_ref().map(Output::place));
+        let item = Item {
+            kind,
+            place,
+            at,
+            digest,
+        };
+        let Some(output) = &output else {
+            return self.moved(&item, None, |_| {}).await;
+        };
+        if self.endpoint.together(place, output.place()) {
+            let to = Some(output.place());
+            return self.moved(&item, to, |cmd| put(cmd, output)).await;
+        }
+        let look = |cmd: &mut redis::Cmd| {
+            cmd.arg("look");
+        };
+        if !self.moved(&item, None, look).await? {
+            return Ok(false);
+        }
+        for result in self.publisher().publish(to.as_slice()).await {
+            result.map_err(|e| BrokerError::Unavailable(e.to_string()))?;
+        }
+        let _removed = self.moved(&item, None, |_| {}).await?;
+        Ok(true)
+    }
+
+    /// Calls the script that moves an item; `what` adds what is to be done with it. Whether it was there.
+    async fn moved(
+        &self,
+        item: &Item<'_>,
+        to: Option<&str>,
+        what: impl FnOnce(&mut redis::Cmd),
+    ) -> Result<bool, BrokerError> {
+        let keys: Vec<&str> = std::iter::once(item.place).chain(to).collect();
         let script = &self.scripts.moves;
         let mut cmd = script.call(&keys);
-        cmd.arg(word(kind)).arg(at).arg(digest);
-        if let Some(output) = &output {
-            cmd.arg(output.verb());
-            output.write(&mut cmd);
-        }
+        cmd.arg(word(item.kind)).arg(item.at).arg(item.digest);
+        what(&mut cmd);
         let answer = script.run(&self.data, &cmd).await;
         let answer = answer.map_err(|e| self.data.error(&e))?;
         Ok(answer == Value::Int(1))

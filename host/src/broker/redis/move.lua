@@ -1,4 +1,5 @@
--- KEYS: from, to (or nothing); ARGV: 'list' | 'zset', where it was, its digest, the command that puts it there, its arguments
+-- KEYS: from, to (or nothing); ARGV: 'list' | 'zset', where it was, its digest, the command that puts it there (or `look`: nothing
+-- is moved), its arguments
 -- One step: the item is in exactly one of the two places at any time. It is found by what it is, whatever has moved it
 -- meanwhile; of several of the same bytes, one.
 local sorted, hint, digest = ARGV[1] == 'zset', tonumber(ARGV[2]), ARGV[3]
@@ -25,6 +26,9 @@ while not value and i < length do
 end
 if not value then
   return 0
+end
+if ARGV[4] == 'look' then
+  return 1
 end
 if KEYS[2] then
   redis.call(ARGV[4], KEYS[2], unpack(ARGV, 5))

@@ -14,16 +14,11 @@ use super::source::Lane;
 use super::{ASK, Keys, Kind, Queue, QueueSettler, QueueSource};
 use crate::broker::redis::connection::Link;
 use crate::broker::redis::envelope::Reading;
-use crate::broker::redis::subscription::retry_stream;
+use crate::broker::redis::subscription::retry_of;
 use crate::broker::redis::{RedisBroker, entry, keys as names, lease};
 use crate::delivery::Inbox;
 use crate::place::PlaceKind;
 use crate::ports::{BrokerError, Lag, SubscriptionSpec};
-
-/// The list that redriven dead letters of a subscription are read from.
-fn retry_list(spec: &SubscriptionSpec) -> String {
-    retry_stream(&spec.name, &spec.plugin)
-}
 
 impl RedisBroker {
     /// Opens a subscription to a list or a sorted set.
@@ -36,8 +31,7 @@ impl RedisBroker {
             PlaceKind::SortedSet => Kind::SortedSet,
             _ => Kind::List,
         };
-        let retry = retry_list(spec);
-        let retry = self.queue(spec, Kind::List, &retry, 1);
+        let retry = self.retry_list(spec);
         self.open_queues(vec![self.queue(spec, kind, &spec.address, 0), retry], inbox)
     }
 
@@ -47,7 +41,7 @@ impl RedisBroker {
         spec: &SubscriptionSpec,
         inbox: Arc<Inbox>,
     ) -> (QueueSource, QueueSettler) {
-        let retry = self.queue(spec, Kind::List, &retry_list(spec), 1);
+        let retry = self.retry_list(spec);
         self.open_queues(vec![retry], inbox)
     }
 
@@ -81,6 +75,11 @@ impl RedisBroker {
             _lease: lease,
         };
         (source, settler)
+    }
+
+    /// The list that redriven dead letters of a subscription are read from.
+    fn retry_list(&self, spec: &SubscriptionSpec) -> Arc<Queue> {
+        self.queue(spec, Kind::List, &retry_of(&self.options, spec), 1)
     }
 
     fn queue(&self, spec: &SubscriptionSpec, kind: Kind, place: &str, first: u64) -> Arc<Queue> {
@@ -141,7 +140,7 @@ impl RedisBroker {
             spawn(Box::pin(
                 Waiter {
                     queue: Arc::clone(queue),
-                    endpoint: self.endpoint.clone(),
+                    endpoint: self.endpoint.of_key(&queue.keys.place),
                     part: self.troubles.part(),
                 }
                 .run(),
@@ -160,7 +159,7 @@ impl RedisBroker {
         &self,
         spec: &SubscriptionSpec,
     ) -> Result<Lag, BrokerError> {
-        let retry = retry_list(spec);
+        let retry = retry_of(&self.options, spec);
         let length = match spec.kind {
             PlaceKind::SortedSet => "ZCARD",
             PlaceKind::List => "LLEN",

@@ -157,6 +157,8 @@ impl Waiter {
                 }
                 Err(error) => {
                     line = None;
+                    // Of a cluster, where the place is now is asked for anew.
+                    let _left = self.endpoint.leaves(&error);
                     let told = self.queue.reads.error(&error);
                     self.part.trouble(&told.to_string());
                     backoff.wait().await;

@@ -35,6 +35,8 @@ struct Item<'a> {
     held: Held,
     outputs: Vec<Output<'a>>,
     bytes: usize,
+    /// An output cannot be in one script with the settlement: it has too many fields, or lies in another slot.
+    apart: bool,
 }
 
 impl QueueSettler {
@@ -56,6 +58,7 @@ impl QueueSettler {
                     at,
                     settle,
                     held,
+                    apart: outputs.iter().any(|o| self.queues[lane].is_apart(o)),
                     bytes: outputs.iter().map(Output::bytes).sum(),
                     outputs,
                 }),
@@ -77,6 +80,15 @@ impl QueueSettler {
 }
 
 impl Queue {
+    /// Whether an output to that place can be in one step with a settlement.
+    fn beside(&self, place: &str) -> bool {
+        self.data.endpoint.together(&self.keys.place, place)
+    }
+
+    fn is_apart(&self, output: &Output<'_>) -> bool {
+        output.args() > ARGS || !self.beside(output.place())
+    }
+
     /// Notes in the ledger what happened.
     fn book(&self, chunk: &[Item<'_>], results: &[Committed]) {
         let (mut released, mut fenced) = (false, false);
@@ -105,9 +117,9 @@ impl Queue {
 
     async fn chunk(&self, chunk: &[Item<'_>]) -> Vec<Committed> {
         if let [only] = chunk
-            && only.outputs.iter().any(|o| o.args() > ARGS)
+            && only.apart
         {
-            // An output of too many fields for a script: published first, then settled.
+            // Published first, then settled.
             let published = publisher::send(&self.data, &only.outputs).await;
             let failed = published.into_iter().enumerate();
             let mut failed = failed.filter_map(|(at, result)| Some((at, result.err()?)));
@@ -148,12 +160,12 @@ impl Queue {
     }
 }
 
-/// Splits a batch by number and by size. What has too many fields for a script stands alone.
+/// Splits a batch by number and by size. What is published apart stands alone.
 fn chunks(items: Vec<Item<'_>>) -> Vec<Vec<Item<'_>>> {
     let mut chunks: Vec<Vec<Item<'_>>> = Vec::new();
     let (mut open, mut bytes) = (Vec::new(), 0);
     for item in items {
-        if item.outputs.iter().any(|o| o.args() > ARGS) {
+        if item.apart {
             chunks.push(vec![item]);
             continue;
         }
@@ -211,7 +223,9 @@ fn arguments(cmd: &mut redis::Cmd, item: &Item<'_>, keys: &[&str], outputs: bool
 
 impl Settler for QueueSettler {
     fn atomic_with(&self, destination: &Destination) -> bool {
-        *destination.broker == *self.queues[0].options.name && can_be_undone(destination)
+        *destination.broker == *self.queues[0].options.name
+            && can_be_undone(destination)
+            && self.queues[0].beside(&destination.address)
     }
 
     fn commit<'a>(&'a mut self, batch: &'a [&'a Commit]) -> BoxFuture<'a, Vec<Committed>> {
