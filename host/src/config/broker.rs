@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ByteSize, Places, duration, place};
 
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+pub(super) mod faults;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "nats")]

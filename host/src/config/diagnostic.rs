@@ -175,6 +175,15 @@ impl Problem {
         }
     }
 
+    /// Of the line, no value is to be shown.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "only there a secret can stand elsewhere")
+    )]
+    pub(super) fn show_keys(&mut self) {
+        self.shows = Shows::Keys;
+    }
+
     /// A file as a whole.
     pub(super) fn file(file: usize, message: impl Into<String>) -> Self {
         let span = Span {

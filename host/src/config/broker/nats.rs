@@ -14,7 +14,7 @@ mod declare;
 mod faults;
 
 pub use declare::{Declare, Discard, Retention, Storage, Stream};
-pub use faults::{Fault, name_problem, subject_problem};
+pub use faults::{name_problem, subject_problem};
 
 /// NATS, core and JetStream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

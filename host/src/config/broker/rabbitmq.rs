@@ -14,7 +14,6 @@ mod declare;
 mod faults;
 
 pub use declare::{Argument, Binding, DeadLetters, Declare, Exchange, ExchangeKind, Match, Queue};
-pub use faults::Fault;
 
 /// RabbitMQ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -12,8 +12,6 @@ use crate::config::{Secret, duration};
 
 mod faults;
 
-pub use faults::Fault;
-
 /// Redis and Valkey.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

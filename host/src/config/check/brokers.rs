@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+mod faults;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "nats")]

@@ -3,30 +3,7 @@
 use std::time::Duration;
 
 use super::{Nats, Stream};
-
-/// Something that cannot be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The keys that lead there, from the broker on.
-    pub path: Vec<String>,
-    /// What is wrong.
-    pub message: String,
-    /// What would be right.
-    pub help: &'static str,
-}
-
-#[derive(Default)]
-struct Faults(Vec<Fault>);
-
-impl Faults {
-    fn add(&mut self, path: &[&str], message: impl Into<String>, help: &'static str) {
-        self.0.push(Fault {
-            path: path.iter().map(|&key| key.to_owned()).collect(),
-            message: message.into(),
-            help,
-        });
-    }
-}
+use crate::config::broker::faults::{Fault, Faults};
 
 /// What is wrong with a subject that is read or held; `wild` where `*` and `>` may be in it.
 #[must_use]

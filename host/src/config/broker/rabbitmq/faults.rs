@@ -3,17 +3,7 @@
 use lapin::uri::{AMQPScheme, AMQPUri};
 
 use super::{Binding, ExchangeKind, Queue, QueueKind, RabbitMq};
-
-/// Something that cannot be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The keys that lead there, from the broker on.
-    pub path: Vec<String>,
-    /// What is wrong.
-    pub message: String,
-    /// What would be right.
-    pub help: &'static str,
-}
+use crate::config::broker::faults::{Fault, Faults};
 
 /// The longest name AMQP can carry.
 const LONGEST: usize = 255;
@@ -32,19 +22,6 @@ const QUEUE_KEYS: [(&str, &str); 9] = [
     ("x-max-length", "use `max_length`"),
     ("x-max-length-bytes", "use `max_bytes`"),
 ];
-
-#[derive(Default)]
-struct Faults(Vec<Fault>);
-
-impl Faults {
-    fn add(&mut self, path: &[&str], message: impl Into<String>, help: &'static str) {
-        self.0.push(Fault {
-            path: path.iter().map(|&key| key.to_owned()).collect(),
-            message: message.into(),
-            help,
-        });
-    }
-}
 
 impl RabbitMq {
     /// Everything that cannot be right. No secret is in it.

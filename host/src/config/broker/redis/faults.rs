@@ -5,33 +5,10 @@ use std::time::Duration;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 use super::Redis;
-
-/// Something that cannot be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The keys that lead there, from the broker on.
-    pub path: Vec<String>,
-    /// What is wrong.
-    pub message: String,
-    /// What would be right.
-    pub help: &'static str,
-}
+use crate::config::broker::faults::{Fault, Faults};
 
 const MIN_LEASE: Duration = Duration::from_millis(500);
 const MIN_FOREIGN_IDLE: Duration = Duration::from_secs(1);
-
-#[derive(Default)]
-struct Faults(Vec<Fault>);
-
-impl Faults {
-    fn add(&mut self, path: &[&str], message: impl Into<String>, help: &'static str) {
-        self.0.push(Fault {
-            path: path.iter().map(|&key| key.to_owned()).collect(),
-            message: message.into(),
-            help,
-        });
-    }
-}
 
 impl Redis {
     /// Everything that cannot be right. No secret is in it.
@@ -148,13 +125,17 @@ impl Redis {
             let info = self.sentinel_url(sentinel).into_connection_info();
             let Some(info) = info.ok().filter(|_| !sentinel.is_empty()) else {
                 let message = "this is not the address of a sentinel";
-                faults.add(&path, message, "write `host:port`; most listen on 26379");
+                let help = "write `host:port`; most listen on 26379";
+                match sentinel.contains('@') {
+                    true => faults.add_secret(&path, message, help),
+                    false => faults.add(&path, message, help),
+                }
                 continue;
             };
             if info.redis_settings().password().is_some() {
                 let message = "an address is shown in logs, and this one has a password in it";
                 let help = "use `sentinel_user` and `sentinel_password`";
-                faults.add(&path, message, help);
+                faults.add_secret(&path, message, help);
             }
         }
         if self.sentinels.is_empty() {
