@@ -15,6 +15,8 @@ pub(crate) struct Keys {
     pub(crate) source: &'static str,
     /// One that is published to.
     pub(crate) destination: &'static str,
+    /// Whether what is published goes past the streams of NATS.
+    pub(crate) core: bool,
 }
 
 impl Keys {
@@ -23,6 +25,7 @@ impl Keys {
         Self {
             source: word,
             destination: word,
+            core: false,
         }
     }
 }
@@ -35,8 +38,8 @@ pub(crate) struct Job<'a> {
     pub(crate) broker: Value,
     /// What its places are called.
     pub(crate) keys: Keys,
-    /// Its consumer group.
-    pub(crate) group: String,
+    /// Its consumer group, where the place has such.
+    pub(crate) group: Option<String>,
     /// The handler.
     pub(crate) component: PathBuf,
     /// Where it may publish: names that are places too.
@@ -49,14 +52,19 @@ impl Job<'_> {
     /// Writes the configuration. JSON is YAML.
     pub(crate) fn write(&self) -> anyhow::Result<PathBuf> {
         let outputs = self.outputs.iter().map(|name| {
-            (
-                (*name).to_owned(),
-                json!({ "broker": "b", self.keys.destination: name }),
-            )
+            let mut place = json!({ "broker": "b", self.keys.destination: name });
+            if self.keys.core {
+                place["core"] = json!(true);
+            }
+            ((*name).to_owned(), place)
         });
+        let mut source = json!({ "broker": "b", self.keys.source: "in" });
+        if let Some(group) = &self.group {
+            source["group"] = json!(group);
+        }
         let mut plugin = json!({
             "component": self.component,
-            "subscribe": { "in": { "broker": "b", self.keys.source: "in", "group": self.group } },
+            "subscribe": { "in": source },
             "publish": outputs.collect::<Map<_, _>>(),
         });
         if let (Some(plugin), Some(more)) = (plugin.as_object_mut(), self.plugin.as_object()) {

@@ -1,59 +1,43 @@
 //! From publishing a message to seeing its output, at rates far from the limit. Open loop: a message is published when
-//! its time has come, whatever became of those before it. Host and twin take turns.
+//! its time has come, whatever became of those before it. Host and twin take turns, on one broker after the other.
 //!
-//! On Redis, publisher and observer are this process and the host is another. The embedded broker is measured inside
-//! the process that owns the file, where publishing wakes the reader; and once from another process, where the owner
-//! looks at the file every 20 ms, and so does the observer.
+//! Publisher and observer are this process, the broker's server is another and so is the host. The embedded broker is
+//! measured inside the process that owns the file, where publishing wakes the reader; and once from another process,
+//! where the owner looks at the file every 20 ms, and so does the observer.
 
+mod embedded;
+mod flow;
 mod wire;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use anyhow::{Context, bail};
-use futures_util::future::join;
+use anyhow::Context;
+use clap::ValueEnum;
 use serde_json::json;
-use tokio::time::{Instant, sleep_until, timeout};
-use wharf::broker::embedded::Embedded;
-use wharf::config;
-use wharf::host::Host;
-use wharf::plugin::Compiler;
-use wharf::ports::Broker;
 
-use self::wire::{EmbeddedOut, FileOut, Observer, Publish, RedisOut};
+use self::embedded::Way;
+use self::flow::flow;
+use self::wire::Wired;
 use crate::hosts::{Job, Keys};
-use crate::payload::{payload, read};
 use crate::report::{Report, Table, progress};
 use crate::setup::Setup;
-use crate::stage::{RedisStage, Stage};
+use crate::stage::{
+    CoreNatsStage, JetStreamStage, KafkaStage, Kind, RabbitStage, RedisListsStage, RedisStage, end,
+};
 use crate::stats::Samples;
-use crate::twin::{self, Place, Work};
+use crate::twin::{self, Work};
 
 /// Messages a second.
 const RATES: [u32; 2] = [100, 1000];
-/// Messages that are not measured, at 100 a second.
-const WARM_UP: u64 = 100;
-/// Longest time for all of them to arrive.
-const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Who is between publisher and observer, and where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    RedisTwin,
-    RedisHost,
-    EmbeddedTwin,
-    EmbeddedHost,
-    OtherProcess,
-}
-
-impl Way {
-    const ALL: [(Self, &'static str); 5] = [
-        (Self::RedisTwin, "Redis streams, twin"),
-        (Self::RedisHost, "Redis streams, host"),
-        (Self::EmbeddedTwin, "embedded, same process, twin"),
-        (Self::EmbeddedHost, "embedded, same process, host"),
-        (Self::OtherProcess, "embedded, from another process, host"),
-    ];
+/// Which broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum On {
+    Redis,
+    RedisLists,
+    Embedded,
+    Kafka,
+    RabbitmqQuorum,
+    Jetstream,
+    CoreNats,
 }
 
 #[derive(Default)]
@@ -62,54 +46,108 @@ struct Shown {
     p99: Samples,
 }
 
-pub(crate) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
-    let seconds = setup.pick(8, 1);
-    let rounds = setup.rounds(5);
-    let mut table = Table::new(
-        format!(
+pub(crate) async fn run(setup: &Setup, report: &mut Report, asked: &[On]) -> anyhow::Result<()> {
+    let mut turns = Turns::new(setup);
+    let brokers = match asked {
+        [] => On::value_variants(),
+        some => some,
+    };
+    for broker in brokers {
+        Box::pin(turns.on(*broker)).await?;
+    }
+    report.table(&turns.table)
+}
+
+/// Rounds on one broker after the other, and the table of all of them.
+struct Turns<'a> {
+    setup: &'a Setup,
+    rounds: usize,
+    seconds: u32,
+    table: Table,
+}
+
+impl<'a> Turns<'a> {
+    fn new(setup: &'a Setup) -> Self {
+        let seconds = setup.pick(8, 1);
+        let rounds = setup.rounds(5);
+        let title = format!(
             "From publishing to the output seen, json-echo, ms: {rounds} rounds of {seconds} s, median (least-most)"
-        ),
-        &["way", "msg/s", "p50", "p99"],
-    );
-    let mut shown: Vec<Shown> = (0..RATES.len() * Way::ALL.len())
-        .map(|_| Shown::default())
-        .collect();
-    for round in 1..=rounds {
-        let mut places = shown.iter_mut();
-        for rate in RATES {
-            for (way, name) in Way::ALL {
+        );
+        Self {
+            setup,
+            rounds,
+            seconds,
+            table: Table::new(title, &["way", "msg/s", "p50", "p99"]),
+        }
+    }
+
+    async fn on(&mut self, broker: On) -> anyhow::Result<()> {
+        match broker {
+            On::Redis => self.server(RedisStage::filled(0).await?).await,
+            On::RedisLists => self.server(RedisListsStage::filled(0).await?).await,
+            On::Embedded => {
+                let (setup, seconds) = (self.setup, self.seconds);
+                let ways = Way::ALL.map(|(way, name)| (way, name.to_owned()));
+                self.take(&ways, async |way, rate| {
+                    embedded::measure(setup, way, rate, seconds).await
+                })
+                .await
+            }
+            On::Kafka => self.server(KafkaStage::filled(0).await?).await,
+            On::RabbitmqQuorum => {
+                let stage = RabbitStage::start(Kind::Quorum, 0).await?;
+                self.server(stage).await
+            }
+            On::Jetstream => self.server(JetStreamStage::filled(0).await?).await,
+            On::CoreNats => self.server(CoreNatsStage::start(0).await?).await,
+        }
+    }
+
+    async fn server<S: Wired>(&mut self, mut stage: S) -> anyhow::Result<()> {
+        let (setup, seconds) = (self.setup, self.seconds);
+        let name = stage.name();
+        let ways = [
+            (false, format!("{name}, twin")),
+            (true, format!("{name}, host")),
+        ];
+        self.take(&ways, async |host, rate| {
+            through(setup, &mut stage, host, rate, seconds).await
+        })
+        .await
+    }
+
+    /// All ways in turns, at each of the rates.
+    async fn take<W: Copy>(
+        &mut self,
+        ways: &[(W, String)],
+        mut measure: impl AsyncFnMut(W, u32) -> anyhow::Result<Samples>,
+    ) -> anyhow::Result<()> {
+        let each = || {
+            let ways = |rate| ways.iter().map(move |way| (rate, way));
+            RATES.into_iter().flat_map(ways)
+        };
+        let mut shown: Vec<Shown> = each().map(|_| Shown::default()).collect();
+        let rounds = self.rounds;
+        for round in 1..=rounds {
+            for ((rate, (way, name)), shown) in each().zip(&mut shown) {
                 progress(&format!(
                     "latency, round {round} of {rounds}: {name}, {rate} msg/s"
                 ));
-                let one = measure(setup, way, rate, seconds).await.context(name)?;
-                if let Some(shown) = places.next() {
-                    shown.p50.push(one.quantile(0.5));
-                    shown.p99.push(one.quantile(0.99));
-                }
+                let one = measure(*way, rate).await;
+                let one = one.with_context(|| name.clone())?;
+                shown.p50.push(one.quantile(0.5));
+                shown.p99.push(one.quantile(0.99));
             }
         }
-    }
-    let mut places = shown.iter();
-    for rate in RATES {
-        for ((_, name), shown) in Way::ALL.iter().zip(places.by_ref()) {
-            table.row([
-                (*name).to_owned(),
+        for ((rate, (_, name)), shown) in each().zip(&shown) {
+            self.table.row([
+                name.clone(),
                 rate.to_string(),
                 shown.p50.text(2),
                 shown.p99.text(2),
             ]);
         }
-    }
-    report.table(&table)
-}
-
-async fn measure(setup: &Setup, way: Way, rate: u32, seconds: u32) -> anyhow::Result<Samples> {
-    match way {
-        Way::RedisTwin | Way::RedisHost => redis(setup, way == Way::RedisHost, rate, seconds).await,
-        Way::EmbeddedTwin | Way::EmbeddedHost => {
-            same_process(setup, way == Way::EmbeddedHost, rate, seconds).await
-        }
-        Way::OtherProcess => other_process(setup, rate, seconds).await,
+        Ok(())
     }
 }
 
@@ -119,135 +157,37 @@ fn job<'a>(
     folder: &'a std::path::Path,
     keys: Keys,
     broker: serde_json::Value,
+    group: Option<String>,
 ) -> anyhow::Result<Job<'a>> {
     Ok(Job {
         folder,
         broker,
         keys,
-        group: "bench".into(),
+        group,
         component: setup.guest(Work::Echo.name())?,
         outputs: &["out"],
         plugin: json!({}),
     })
 }
 
-async fn redis(setup: &Setup, host: bool, rate: u32, seconds: u32) -> anyhow::Result<Samples> {
-    let stage = RedisStage::filled(0).await?;
-    let mut running = if host {
-        job(setup, &stage.folder(), RedisStage::KEYS, stage.broker())?.start(setup)?
-    } else {
-        twin::start(&stage.place(), Work::Echo)?
-    };
-    let publish = wire::to_redis(stage.client());
-    let observer = RedisOut::new(stage.another_client().await);
-    let samples = flow(publish, observer, rate, seconds).await;
-    running.check()?;
-    running.kill().await?;
-    samples
-}
-
-async fn same_process(
+/// One run through a broker's server.
+async fn through<S: Wired>(
     setup: &Setup,
+    stage: &mut S,
     host: bool,
     rate: u32,
     seconds: u32,
 ) -> anyhow::Result<Samples> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("events.db");
-    if !host {
-        let broker = Arc::new(Embedded::open_owner("b", &config::Embedded::new(&file))?);
-        let pumped = Arc::clone(&broker);
-        let twin = tokio::spawn(async move { twin::pump(&*pumped, Work::Echo).await });
-        let samples = through(&*broker, rate, seconds).await;
-        if twin.is_finished() {
-            twin.await??;
-            bail!("the twin ended by itself");
-        }
-        twin.abort();
-        broker.close().await;
-        return samples;
-    }
-    let job = job(
-        setup,
-        folder.path(),
-        Keys::both("topic"),
-        json!({ "type": "embedded", "path": file }),
-    )?;
-    let loaded = config::load(&job.write()?, &|_| None);
-    let loaded = loaded.map_err(|report| anyhow::anyhow!("{report}"))?;
-    let host = Host::start(loaded.config, Compiler::Child(setup.wharf.clone())).await?;
-    let brokers = host.views().brokers;
-    let broker = brokers.get("b").context("no broker")?;
-    let samples = through(&**broker, rate, seconds).await;
-    if !host.stop().await.clean() {
-        bail!("the host did not stop clean");
-    }
-    samples
-}
-
-async fn through(broker: &dyn Broker, rate: u32, seconds: u32) -> anyhow::Result<Samples> {
-    let publish = wire::to_broker(broker.publisher());
-    flow(publish, EmbeddedOut::open(broker).await?, rate, seconds).await
-}
-
-async fn other_process(setup: &Setup, rate: u32, seconds: u32) -> anyhow::Result<Samples> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("events.db");
-    let Place::Embedded { file: path } = Place::embedded(&file) else {
-        bail!("another place")
+    stage.prepare().await?;
+    stage.empty().await?;
+    let folder = stage.folder();
+    let mut running = match host {
+        true => job(setup, &folder, S::KEYS, stage.broker(), stage.group())?.start(setup)?,
+        false => twin::start(&stage.place(), Work::Echo)?,
     };
-    let job = job(
-        setup,
-        folder.path(),
-        Keys::both("topic"),
-        json!({ "type": "embedded", "path": path }),
-    )?;
-    let running = job.start(setup)?;
-    let client = Arc::new(Embedded::open_client("b", &config::Embedded::new(&file))?);
-    let publish = wire::to_broker(client.publisher());
-    let samples = flow(publish, FileOut::new(Arc::clone(&client)), rate, seconds).await;
-    running.stop().await?;
-    client.close().await;
-    samples
-}
-
-/// Publishes and observes. Answers the milliseconds of each message.
-async fn flow(
-    publish: Publish,
-    mut observer: impl Observer,
-    rate: u32,
-    seconds: u32,
-) -> anyhow::Result<Samples> {
-    let origin = Instant::now();
-    let total = WARM_UP + u64::from(rate * seconds);
-    let publishing = async {
-        let mut due = Instant::now();
-        for seq in 0..total {
-            sleep_until(due).await;
-            let at = u64::try_from(origin.elapsed().as_nanos())?;
-            tokio::spawn(publish(payload(seq, at)));
-            let each = if seq < WARM_UP { 100 } else { rate };
-            due += Duration::from_secs(1) / each;
-        }
-        anyhow::Ok(())
-    };
-    let observing = async {
-        let mut samples = Samples::default();
-        let mut seen = 0;
-        while seen < total {
-            for output in observer.next().await? {
-                let (seq, at) = read(&output)?;
-                let took = origin.elapsed().saturating_sub(Duration::from_nanos(at));
-                seen += 1;
-                if seq >= WARM_UP {
-                    samples.push(took.as_secs_f64() * 1e3);
-                }
-            }
-        }
-        anyhow::Ok(samples)
-    };
-    let both = timeout(PATIENCE, join(publishing, observing)).await;
-    let (published, samples) = both.context("not all outputs came")?;
-    published?;
+    stage.begin().await?;
+    let samples = flow(stage.publish()?, stage.observe().await?, rate, seconds).await;
+    running.check()?;
+    end::<S>(running, host).await?;
     samples
 }

@@ -5,6 +5,7 @@
 //! run reads its outputs back and fails where one is missing or there twice, so no figure comes from work not done.
 
 mod dispatch;
+mod envelope;
 mod guest_host;
 mod hosts;
 mod latency;
@@ -39,7 +40,7 @@ use self::stage::Kind;
 struct Cli {
     #[command(subcommand)]
     program: Program,
-    /// Short runs, about a minute for all of them: to see that it works, not for figures
+    /// Short runs, some minutes for all of them: to see that it works, not for figures
     #[arg(long, global = true)]
     quick: bool,
     /// Print JSON instead of tables
@@ -56,12 +57,14 @@ struct Cli {
     rounds: Option<usize>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 enum Program {
     /// The host's own microseconds per message
     Dispatch,
     /// Throughput on Redis streams against the native twin
     Redis,
+    /// Throughput on Redis lists against the native twin
+    RedisLists,
     /// Throughput on the embedded broker against the native twin
     Embedded,
     /// Throughput on Kafka against the native twin
@@ -72,8 +75,13 @@ enum Program {
     RabbitmqClassic,
     /// Throughput on NATS JetStream against the native twin
     Jetstream,
+    /// Throughput on subjects of NATS outside of streams against the native twin
+    CoreNats,
     /// From publishing to the output seen, at 100 and 1,000 messages a second
-    Latency,
+    Latency {
+        /// On these only; without any, on all
+        brokers: Vec<latency::On>,
+    },
     /// Swaps of a handler under 2,000 messages a second
     Swap,
     /// The host's peak memory over the orders of the demo
@@ -83,15 +91,19 @@ enum Program {
 }
 
 impl Program {
-    const EACH: [Self; 10] = [
+    const EACH: [Self; 12] = [
         Self::Dispatch,
         Self::Redis,
+        Self::RedisLists,
         Self::Embedded,
         Self::Kafka,
         Self::RabbitmqQuorum,
         Self::RabbitmqClassic,
         Self::Jetstream,
-        Self::Latency,
+        Self::CoreNats,
+        Self::Latency {
+            brokers: Vec::new(),
+        },
         Self::Swap,
         Self::Memory,
     ];
@@ -100,12 +112,14 @@ impl Program {
         match self {
             Self::Dispatch => dispatch::run(setup, report).await,
             Self::Redis => throughput::redis(setup, report).await,
+            Self::RedisLists => throughput::redis_lists(setup, report).await,
             Self::Embedded => throughput::embedded(setup, report).await,
             Self::Kafka => throughput::kafka(setup, report).await,
             Self::RabbitmqQuorum => throughput::rabbitmq(setup, report, Kind::Quorum).await,
             Self::RabbitmqClassic => throughput::rabbitmq(setup, report, Kind::Classic).await,
             Self::Jetstream => throughput::jetstream(setup, report).await,
-            Self::Latency => latency::run(setup, report).await,
+            Self::CoreNats => throughput::core_nats(setup, report).await,
+            Self::Latency { brokers } => latency::run(setup, report, &brokers).await,
             Self::Swap => swap::run(setup, report).await,
             Self::Memory => memory::run(setup, report).await,
             Self::All => {

@@ -60,7 +60,7 @@ async fn once(setup: &Setup) -> anyhow::Result<(u64, u64, u64)> {
         folder: folder.path(),
         broker: json!({ "type": "embedded", "path": file }),
         keys: Keys::both("topic"),
-        group: "bench".into(),
+        group: Some("bench".into()),
         component: component.clone(),
         outputs: &["priced", "audit"],
         plugin: json!({ "retry": { "initial_interval": "200ms", "max_interval": "1s" } }),

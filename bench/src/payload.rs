@@ -67,9 +67,19 @@ impl Seen {
         Ok(())
     }
 
+    /// How many have not been seen.
+    pub(crate) fn missing(&self) -> u64 {
+        self.places.len() as u64 - self.distinct
+    }
+
+    /// How many times one was seen again.
+    pub(crate) fn repeated(&self) -> u64 {
+        self.repeated
+    }
+
     /// Fails where one is missing. Answers how many were there more than once.
     pub(crate) fn complete(&self) -> anyhow::Result<u64> {
-        let missing = self.places.len() as u64 - self.distinct;
+        let missing = self.missing();
         if missing > 0 {
             bail!("{missing} of {} messages have no output", self.places.len());
         }
@@ -95,6 +105,7 @@ mod tests {
         let mut seen = Seen::new(2);
         seen.note(1).unwrap();
         assert!(seen.complete().is_err());
+        assert_eq!(seen.missing(), 1);
         seen.note(0).unwrap();
         seen.note(0).unwrap();
         assert_eq!(seen.complete().unwrap(), 1);

@@ -41,6 +41,12 @@ impl Samples {
         self.0.iter().copied().fold(f64::NAN, f64::max)
     }
 
+    /// What each is of the other that was taken in the same round.
+    pub(crate) fn of(&self, other: &Self) -> Self {
+        let pairs = self.0.iter().zip(&other.0);
+        pairs.map(|(one, other)| one / other).collect()
+    }
+
     /// `median (least-most)`, with so many decimals.
     pub(crate) fn text(&self, decimals: usize) -> String {
         let median = self.median();
@@ -73,6 +79,13 @@ mod tests {
         assert_eq!(even.median(), 2.5);
         assert_eq!(even.text(1), "2.5 (1.0-4.0)");
         assert!(Samples::default().median().is_nan());
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let one: Samples = [1.0, 6.0].into_iter().collect();
+        let other: Samples = [2.0, 3.0].into_iter().collect();
+        assert_eq!(one.of(&other).text(1), "1.2 (0.5-2.0)");
     }
 
     #[test]

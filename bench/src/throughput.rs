@@ -1,8 +1,9 @@
 //! How many messages a second, host against twin, one run after the other in turns.
 //!
-//! All messages are there before a run begins. A rate is taken between the moments at which a tenth and nine tenths of
+//! All messages are there before a run begins, but where a broker keeps none: there they are published meanwhile. A rate is taken between the moments at which a tenth and nine tenths of
 //! the outputs were counted, so that neither start nor end is in it; so are CPU and the server's CPU. Every run is
-//! checked: each message has one output, and nothing is left unsettled.
+//! checked: each message has one output, and nothing is left unsettled. Only where a message may be lost, some may be missing,
+//! and are counted.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use crate::process::{Running, Usage};
 use crate::report::{Report, Table, progress};
 use crate::setup::Setup;
 use crate::stage::{
-    EmbeddedStage, JetStreamStage, KafkaStage, Kind, RabbitStage, RedisStage, Stage,
+    CoreNatsStage, EmbeddedStage, JetStreamStage, KafkaStage, Kind, RabbitStage, RedisListsStage,
+    RedisStage, Stage, end,
 };
 use crate::stats::Samples;
 use crate::twin::{self, Work};
@@ -42,7 +44,11 @@ fn contenders(best: Value) -> Vec<Contender> {
             Work::Echo,
             Some(json!({})),
         ),
-        one("host, best settings, json-echo", Work::Echo, Some(best)),
+        one(
+            "host, best settings, json-echo",
+            Work::Echo,
+            Some(best.clone()),
+        ),
         one(
             "host, isolation: message, json-echo",
             Work::Echo,
@@ -54,6 +60,7 @@ fn contenders(best: Value) -> Vec<Contender> {
             Work::Identity,
             Some(json!({})),
         ),
+        one("host, best settings, identity", Work::Identity, Some(best)),
     ]
 }
 
@@ -68,60 +75,57 @@ struct Shown {
     server: Samples,
     /// MiB.
     peak: Samples,
+    /// Messages, in all rounds.
+    lost: u64,
+}
+
+/// The settings that were the fastest of those tried.
+fn best(concurrency: u32) -> Value {
+    json!({ "concurrency": concurrency, "concurrency_bytes": "64MiB" })
 }
 
 pub(crate) async fn redis(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
     let messages = setup.pick(200_000, 20_000);
-    let best = json!({ "concurrency": 2048, "concurrency_bytes": "64MiB" });
-    compare(
-        setup,
-        report,
-        RedisStage::filled(messages).await?,
-        messages,
-        best,
-    )
-    .await
+    let stage = RedisStage::filled(messages).await?;
+    compare(setup, report, stage, messages, best(2048)).await
+}
+
+pub(crate) async fn redis_lists(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
+    let messages = setup.pick(200_000, 20_000);
+    let stage = RedisListsStage::filled(messages).await?;
+    compare(setup, report, stage, messages, best(2048)).await
 }
 
 pub(crate) async fn embedded(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
     let messages = setup.pick(100_000, 10_000);
-    let best = json!({ "concurrency": 2048, "concurrency_bytes": "64MiB" });
-    compare(
-        setup,
-        report,
-        EmbeddedStage::filled(messages).await?,
-        messages,
-        best,
-    )
-    .await
+    let stage = EmbeddedStage::filled(messages).await?;
+    compare(setup, report, stage, messages, best(2048)).await
 }
 
 pub(crate) async fn kafka(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
     let messages = setup.pick(400_000, 40_000);
-    let best = json!({ "concurrency": 4096, "concurrency_bytes": "64MiB" });
-    compare(
-        setup,
-        report,
-        KafkaStage::filled(messages).await?,
-        messages,
-        best,
-    )
-    .await
+    let stage = KafkaStage::filled(messages).await?;
+    compare(setup, report, stage, messages, best(4096)).await
 }
 
 /// A queue is empty when it was read, so it is filled before each run.
 pub(crate) async fn rabbitmq(setup: &Setup, report: &mut Report, kind: Kind) -> anyhow::Result<()> {
     let messages = setup.pick(100_000, 10_000);
-    let best = json!({ "concurrency": 2048, "concurrency_bytes": "64MiB" });
     let stage = RabbitStage::start(kind, messages).await?;
-    compare(setup, report, stage, messages, best).await
+    compare(setup, report, stage, messages, best(2048)).await
 }
 
 pub(crate) async fn jetstream(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
     let messages = setup.pick(200_000, 20_000);
-    let best = json!({ "concurrency": 2048, "concurrency_bytes": "64MiB" });
     let stage = JetStreamStage::filled(messages).await?;
-    compare(setup, report, stage, messages, best).await
+    compare(setup, report, stage, messages, best(2048)).await
+}
+
+/// A subject keeps nothing, so messages are published while they are read.
+pub(crate) async fn core_nats(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
+    let messages = setup.pick(200_000, 20_000);
+    let stage = CoreNatsStage::start(messages).await?;
+    compare(setup, report, stage, messages, best(2048)).await
 }
 
 async fn compare<S: Stage>(
@@ -145,7 +149,7 @@ async fn compare<S: Stage>(
             stage.prepare().await?;
             let running = start(setup, &stage, contender)?;
             let one = measure(&mut stage, running, messages, contender.host.is_some()).await;
-            let (from, to) = one.with_context(|| contender.name)?;
+            let (from, to, lost) = one.with_context(|| contender.name)?;
             let done = (to.outputs - from.outputs) as f64;
             let rate = done / (to.at - from.at).as_secs_f64();
             if contender.host.is_none() {
@@ -157,10 +161,11 @@ async fn compare<S: Stage>(
             shown.cpu.push(micros(from.usage.cpu, to.usage.cpu));
             shown.server.push(micros(from.server, to.server));
             shown.peak.push(to.usage.peak as f64 / f64::from(1 << 20));
+            shown.lost += lost;
         }
     }
     report.table(&table(
-        stage.name(),
+        &stage,
         &contenders,
         &shown,
         (messages, rounds),
@@ -212,7 +217,8 @@ async fn measure<S: Stage>(
     mut running: Running,
     messages: u64,
     is_host: bool,
-) -> anyhow::Result<(Mark, Mark)> {
+) -> anyhow::Result<(Mark, Mark, u64)> {
+    stage.begin().await?;
     let from = reach(stage, &mut running, messages / 10).await?;
     let to = reach(stage, &mut running, messages - messages / 10).await?;
     ensure!(
@@ -220,15 +226,8 @@ async fn measure<S: Stage>(
         "too few messages to measure this rate"
     );
     reach(stage, &mut running, messages).await?;
-    if is_host {
-        running.stop().await?;
-    } else {
-        // Its last acknowledgements follow the last output.
-        sleep(S::SETTLED).await;
-        running.kill().await?;
-    }
-    stage.check().await?;
-    Ok((from, to))
+    end::<S>(running, is_host).await?;
+    Ok((from, to, stage.check().await?))
 }
 
 async fn reach<S: Stage>(
@@ -254,14 +253,14 @@ async fn reach<S: Stage>(
     }
 }
 
-fn table(
-    name: &str,
+fn table<S: Stage>(
+    stage: &S,
     contenders: &[Contender],
     shown: &[Shown],
     (messages, rounds): (u64, usize),
     best: &Value,
 ) -> Table {
-    let columns = [
+    let mut columns = vec![
         "contender",
         "msg/s",
         "of the twin",
@@ -269,23 +268,45 @@ fn table(
         "server CPU µs/msg",
         "peak MiB",
     ];
-    let title =
-        format!("Throughput, {name}: {messages} messages, {rounds} rounds, median (least-most)");
+    if S::MAY_LOSE {
+        columns.push("lost");
+    }
+    let title = format!(
+        "Throughput, {}: {messages} messages, {rounds} rounds, median (least-most)",
+        stage.name()
+    );
     let mut table = Table::new(title, &columns);
     for (contender, shown) in contenders.iter().zip(shown) {
         let server = match shown.server.median() {
             0.0 => "in the process".to_owned(),
             _ => shown.server.text(1),
         };
-        table.row([
+        let mut cells = vec![
             contender.name.to_owned(),
             shown.rate.text(0),
             shown.of_twin.text(2),
             shown.cpu.text(1),
             server,
             shown.peak.text(0),
-        ]);
+        ];
+        if S::MAY_LOSE {
+            cells.push(format!("{} of {}", shown.lost, messages * rounds as u64));
+        }
+        table.row(cells);
     }
     table.note(format!("Best settings: `{best}`."));
+    for work in [Work::Echo, Work::Identity] {
+        let rate = |settings: &Value| {
+            let mut all = contenders.iter().zip(shown);
+            let it = all.find(|(c, _)| c.work == work && c.host.as_ref() == Some(settings));
+            it.map(|(_, shown)| &shown.rate)
+        };
+        if let (Some(plain), Some(best)) = (rate(&json!({})), rate(best)) {
+            let (name, share) = (work.name(), plain.of(best).text(2));
+            table.note(format!(
+                "Out of the box, of the best settings, {name}: {share}."
+            ));
+        }
+    }
     table
 }

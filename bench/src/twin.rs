@@ -5,11 +5,13 @@
 //! own as the host's are. Each twin is written as somebody would who wanted it fast: two batches in hand, the next one
 //! read while the last one is published and acknowledged.
 
+mod core_nats;
 mod embedded;
 mod jetstream;
 mod kafka;
 mod rabbitmq;
 mod redis;
+mod redis_lists;
 
 use std::path::Path;
 use std::str::FromStr;
@@ -21,6 +23,7 @@ use crate::logic;
 use crate::process::Running;
 
 pub(crate) use self::embedded::{destination, pump, spec};
+pub(crate) use self::redis_lists::PROCESSING;
 
 /// The hidden command.
 pub(crate) const COMMAND: &str = "__twin";
@@ -71,12 +74,16 @@ impl FromStr for Work {
 pub(crate) enum Place {
     /// Address and consumer group; the streams are `in` and `out`.
     Redis { url: String, group: String },
+    /// Address; the lists are `in` and `out`.
+    RedisLists { url: String },
     /// Bootstrap servers and consumer group; the topics are `in` and `out`.
     Kafka { address: String, group: String },
     /// Address; the queues are `in` and `out`.
     RabbitMq { url: String },
     /// Address and durable consumer; the streams and their subjects are `in` and `out`.
     JetStream { url: String, consumer: String },
+    /// Address and queue group; the subjects are `in` and `out`.
+    CoreNats { url: String, group: String },
     /// The file; the topics are `in` and `out`.
     Embedded { file: String },
 }
@@ -95,9 +102,11 @@ pub(crate) fn start(place: &Place, work: Work) -> anyhow::Result<Running> {
     command.arg(COMMAND).arg(work.name());
     match place {
         Place::Redis { url, group } => command.args(["redis", url, group]),
+        Place::RedisLists { url } => command.args(["redis-lists", url]),
         Place::Kafka { address, group } => command.args(["kafka", address, group]),
         Place::RabbitMq { url } => command.args(["rabbitmq", url]),
         Place::JetStream { url, consumer } => command.args(["jetstream", url, consumer]),
+        Place::CoreNats { url, group } => command.args(["core-nats", url, group]),
         Place::Embedded { file } => command.args(["embedded", file]),
     };
     Running::start("twin", command)
@@ -111,12 +120,16 @@ pub(crate) fn main(arguments: Vec<String>) -> anyhow::Result<()> {
         .build()?;
     match words[..] {
         [work, "redis", url, group] => runtime.block_on(redis::run(url, group, work.parse()?)),
+        [work, "redis-lists", url] => runtime.block_on(redis_lists::run(url, work.parse()?)),
         [work, "kafka", address, group] => {
             runtime.block_on(kafka::run(address, group, work.parse()?))
         }
         [work, "rabbitmq", url] => runtime.block_on(rabbitmq::run(url, work.parse()?)),
         [work, "jetstream", url, consumer] => {
             runtime.block_on(jetstream::run(url, consumer, work.parse()?))
+        }
+        [work, "core-nats", url, group] => {
+            runtime.block_on(core_nats::run(url, group, work.parse()?))
         }
         [work, "embedded", file] => runtime.block_on(embedded::run(file, work.parse()?)),
         _ => bail!("{COMMAND} is for this program's own use"),

@@ -39,10 +39,7 @@ impl JetStreamStage {
             server.stream(stream, &[stream]).await;
         }
         let context = server.jetstream().await;
-        let mut headers = HeaderMap::new();
-        for (name, value) in HEADERS {
-            headers.append(name, value);
-        }
+        let headers = header_map();
         let mut at = 0;
         while at < messages {
             let end = messages.min(at + CHUNK);
@@ -65,12 +62,41 @@ impl JetStreamStage {
             run: 0,
         })
     }
+
+    /// This run's durable consumer.
+    fn consumer(&self) -> String {
+        format!("bench-{}", self.run)
+    }
+
+    pub(crate) fn context(&self) -> jetstream::Context {
+        self.context.clone()
+    }
+
+    /// Reads the outputs from the first on.
+    pub(crate) async fn out(&self) -> anyhow::Result<consumer::pull::Stream> {
+        let out = self.context.get_stream("out").await?;
+        let config = consumer::pull::Config {
+            ack_policy: consumer::AckPolicy::None,
+            ..consumer::pull::Config::default()
+        };
+        Ok(out.create_consumer(config).await?.messages().await?)
+    }
+}
+
+/// The headers of every message.
+pub(crate) fn header_map() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in HEADERS {
+        headers.append(name, value);
+    }
+    headers
 }
 
 impl Stage for JetStreamStage {
     const KEYS: Keys = Keys {
         source: "stream",
         destination: "subject",
+        core: false,
     };
 
     fn name(&self) -> &'static str {
@@ -88,14 +114,14 @@ impl Stage for JetStreamStage {
         json!({ "type": "nats", "url": self.server.url() })
     }
 
-    fn group(&self) -> String {
-        format!("bench-{}", self.run)
+    fn group(&self) -> Option<String> {
+        Some(self.consumer())
     }
 
     fn place(&self) -> Place {
         Place::JetStream {
             url: self.server.url(),
-            consumer: self.group(),
+            consumer: self.consumer(),
         }
     }
 
@@ -111,15 +137,9 @@ impl Stage for JetStreamStage {
         self.server.pid()
     }
 
-    async fn check(&mut self) -> anyhow::Result<()> {
+    async fn check(&mut self) -> anyhow::Result<u64> {
         let outputs = self.outputs().await?;
-        let out = self.context.get_stream("out").await?;
-        let config = consumer::pull::Config {
-            ack_policy: consumer::AckPolicy::None,
-            ..consumer::pull::Config::default()
-        };
-        let reader = out.create_consumer(config).await?;
-        let mut found = reader.messages().await?;
+        let mut found = self.out().await?;
         let mut seen = Seen::new(self.messages);
         for _ in 0..outputs {
             let output = timeout(PATIENCE, found.next()).await?;
@@ -127,12 +147,12 @@ impl Stage for JetStreamStage {
             seen.note(read(&output.map_err(|e| anyhow::anyhow!("{e}"))?.payload)?.0)?;
         }
         ensure!(seen.complete()? == 0, "outputs are there more than once");
-        let depth = self.server.depth("in", &self.group()).await;
+        let depth = self.server.depth("in", &self.consumer()).await;
         let depth = depth.context("no consumer")?;
         ensure!(
             depth.waiting + depth.pending == 0,
             "messages are left: {depth:?}"
         );
-        Ok(())
+        Ok(0)
     }
 }

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfig};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -69,6 +71,40 @@ impl KafkaStage {
         (0..PARTITIONS).map(end).collect()
     }
 
+    /// This run's group.
+    fn group_id(&self) -> String {
+        format!("bench-{}", self.run)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.server.bootstrap()
+    }
+
+    /// Reads the outputs of this run.
+    pub(crate) fn out<C: Consumer + FromClientConfig>(&self) -> anyhow::Result<C> {
+        let reader: C = client(&self.address()).create()?;
+        let mut from = TopicPartitionList::new();
+        for (partition, base) in (0..).zip(&self.base) {
+            from.add_partition_offset("out", partition, Offset::Offset(*base))?;
+        }
+        reader.assign(&from)?;
+        Ok(reader)
+    }
+
+    /// Deletes all that is in `in`.
+    pub(crate) async fn delete_all(&self) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> = client(&self.address()).create()?;
+        let mut all = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            all.add_partition_offset("in", partition, Offset::End)?;
+        }
+        let deleted = admin.delete_records(&all, &AdminOptions::new()).await?;
+        for partition in deleted.elements() {
+            partition.error()?;
+        }
+        Ok(())
+    }
+
     /// Whether the group of this client has committed all of `in`.
     fn all_committed(&self, group: &BaseConsumer) -> anyhow::Result<bool> {
         let mut partitions = TopicPartitionList::new();
@@ -94,6 +130,16 @@ fn client(address: &str) -> ClientConfig {
     client
 }
 
+/// The headers of every message.
+pub(crate) fn headers() -> OwnedHeaders {
+    HEADERS
+        .iter()
+        .fold(OwnedHeaders::new(), |all, (key, value)| {
+            let value = Some(*value);
+            all.insert(Header { key, value })
+        })
+}
+
 fn fill(address: &str, messages: u64) -> anyhow::Result<()> {
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", address)
@@ -102,16 +148,10 @@ fn fill(address: &str, messages: u64) -> anyhow::Result<()> {
         .create()?;
     for seq in 0..messages {
         let payload = payload(seq, 0);
-        let headers = HEADERS
-            .iter()
-            .fold(OwnedHeaders::new(), |all, (key, value)| {
-                let value = Some(*value);
-                all.insert(Header { key, value })
-            });
         let mut record = BaseRecord::<(), [u8]>::to("in")
             .partition((seq % PARTITIONS as u64) as i32)
             .payload(&payload)
-            .headers(headers);
+            .headers(headers());
         while let Err((error, back)) = producer.send(record) {
             ensure!(error.rdkafka_error_code() == Some(Code::QueueFull), error);
             std::thread::sleep(FULL);
@@ -140,14 +180,14 @@ impl Stage for KafkaStage {
         json!({ "type": "kafka", "bootstrap_servers": self.server.bootstrap() })
     }
 
-    fn group(&self) -> String {
-        format!("bench-{}", self.run)
+    fn group(&self) -> Option<String> {
+        Some(self.group_id())
     }
 
     fn place(&self) -> Place {
         Place::Kafka {
             address: self.server.bootstrap(),
-            group: self.group(),
+            group: self.group_id(),
         }
     }
 
@@ -164,13 +204,8 @@ impl Stage for KafkaStage {
         Some(self.server.pid(0))
     }
 
-    async fn check(&mut self) -> anyhow::Result<()> {
-        let reader: BaseConsumer = client(&self.server.bootstrap()).create()?;
-        let mut from = TopicPartitionList::new();
-        for (partition, base) in (0..).zip(&self.base) {
-            from.add_partition_offset("out", partition, Offset::Offset(*base))?;
-        }
-        reader.assign(&from)?;
+    async fn check(&mut self) -> anyhow::Result<u64> {
+        let reader: BaseConsumer = self.out()?;
         let mut seen = Seen::new(self.messages);
         for _ in 0..self.outputs().await? {
             let output = reader.poll(PATIENCE).context("an output is missing")??;
@@ -179,12 +214,12 @@ impl Stage for KafkaStage {
         ensure!(seen.complete()? == 0, "outputs are there more than once");
         let began = tokio::time::Instant::now();
         let group = client(&self.server.bootstrap())
-            .set("group.id", self.group())
+            .set("group.id", self.group_id())
             .create()?;
         while !self.all_committed(&group)? {
             ensure!(began.elapsed() < COMMITTED, "messages are left uncommitted");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(())
+        Ok(0)
     }
 }

@@ -67,6 +67,15 @@ impl RabbitStage {
         })
     }
 
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// A client of somebody else's: a channel that confirms, open for as long as both live.
+    pub(crate) async fn another_client(&self) -> (Connection, Channel) {
+        self.server.client().await
+    }
+
     async fn ready(&self, queue: &str) -> anyhow::Result<u64> {
         let passive = QueueDeclareOptions {
             passive: true,
@@ -80,13 +89,7 @@ impl RabbitStage {
     }
 
     async fn fill(&self) -> anyhow::Result<()> {
-        let mut headers = FieldTable::default();
-        for (name, value) in HEADERS {
-            headers.insert(name.into(), AMQPValue::LongString(value.into()));
-        }
-        let properties = BasicProperties::default()
-            .with_delivery_mode(2)
-            .with_headers(headers);
+        let properties = properties();
         let mut at = 0;
         while at < self.messages {
             let end = self.messages.min(at + CHUNK);
@@ -116,6 +119,17 @@ impl RabbitStage {
     }
 }
 
+/// What stands beside every payload: that it is kept, and the headers.
+pub(crate) fn properties() -> BasicProperties {
+    let mut headers = FieldTable::default();
+    for (name, value) in HEADERS {
+        headers.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_headers(headers)
+}
+
 impl Stage for RabbitStage {
     const KEYS: Keys = Keys::both("queue");
 
@@ -137,10 +151,6 @@ impl Stage for RabbitStage {
         json!({ "type": "rabbitmq", "url": self.server.url() })
     }
 
-    fn group(&self) -> String {
-        "bench".to_owned()
-    }
-
     fn place(&self) -> Place {
         Place::RabbitMq {
             url: self.server.url(),
@@ -159,13 +169,13 @@ impl Stage for RabbitStage {
         Some(self.pid)
     }
 
-    async fn check(&mut self) -> anyhow::Result<()> {
+    async fn check(&mut self) -> anyhow::Result<u64> {
         let outputs = self.outputs().await?;
         let options = BasicConsumeOptions {
             no_ack: true,
             ..BasicConsumeOptions::default()
         };
-        let channel = self.server.client().await;
+        let channel = self.another_client().await;
         let mut consumer = channel
             .1
             .basic_consume("out".into(), "check".into(), options, FieldTable::default())
@@ -183,6 +193,6 @@ impl Stage for RabbitStage {
             depth.ready + depth.unacked == 0,
             "messages are left: {depth:?}"
         );
-        Ok(())
+        Ok(0)
     }
 }

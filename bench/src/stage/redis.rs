@@ -15,12 +15,17 @@ use crate::payload::{HEADERS, Seen, payload, read};
 use crate::twin::Place;
 
 /// Commands in one pipeline while filling, and entries in one answer while checking.
-const CHUNK: u64 = 1000;
+pub(super) const CHUNK: u64 = 1000;
+
+/// The server and one connection to it.
+pub(super) struct Server {
+    server: RedisServer,
+    pub(super) connection: MultiplexedConnection,
+    pub(super) pid: u32,
+}
 
 pub(crate) struct RedisStage {
-    server: RedisServer,
-    connection: MultiplexedConnection,
-    pid: u32,
+    server: Server,
     folder: TempDir,
     messages: u64,
     run: u32,
@@ -29,9 +34,9 @@ pub(crate) struct RedisStage {
 /// An entry as XRANGE answers it: its id, and its fields with their values.
 type Entry = (String, Vec<(Vec<u8>, Vec<u8>)>);
 
-impl RedisStage {
-    /// A server with so many messages in `in`.
-    pub(crate) async fn filled(messages: u64) -> anyhow::Result<Self> {
+impl Server {
+    /// An empty one.
+    pub(super) async fn start() -> anyhow::Result<Self> {
         let server = RedisServer::start().await;
         let mut connection = server.client().await;
         let info: String = redis::cmd("INFO")
@@ -42,33 +47,68 @@ impl RedisStage {
             .lines()
             .find_map(|line| line.strip_prefix("process_id:"));
         let pid = pid.context("INFO names no process")?.trim().parse()?;
+        Ok(Self {
+            server,
+            connection,
+            pid,
+        })
+    }
+
+    /// Carries out a command for each of so many messages.
+    pub(super) async fn fill(
+        &mut self,
+        messages: u64,
+        command: impl Fn(u64) -> Cmd,
+    ) -> anyhow::Result<()> {
         let mut at = 0;
         while at < messages {
             let mut pipe = redis::pipe();
             let end = messages.min(at + CHUNK);
             for seq in at..end {
-                pipe.add_command(xadd("in", payload(seq, 0))).ignore();
+                pipe.add_command(command(seq)).ignore();
             }
-            let () = pipe.query_async(&mut connection).await?;
+            let () = pipe.query_async(&mut self.connection).await?;
             at = end;
         }
+        Ok(())
+    }
+
+    pub(super) fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// A connection that may be blocked.
+    pub(super) async fn another_client(&self) -> MultiplexedConnection {
+        self.server.client().await
+    }
+}
+
+impl RedisStage {
+    /// A server with so many messages in `in`.
+    pub(crate) async fn filled(messages: u64) -> anyhow::Result<Self> {
+        let mut server = Server::start().await?;
+        let add = |seq| xadd("in", payload(seq, 0));
+        server.fill(messages, add).await?;
         Ok(Self {
             server,
-            connection,
-            pid,
             folder: tempfile::tempdir()?,
             messages,
             run: 0,
         })
     }
 
+    /// This run's group.
+    fn group_name(&self) -> String {
+        format!("bench-{}", self.run)
+    }
+
     pub(crate) fn client(&self) -> MultiplexedConnection {
-        self.connection.clone()
+        self.server.connection.clone()
     }
 
     /// A connection that may be blocked.
     pub(crate) async fn another_client(&self) -> MultiplexedConnection {
-        self.server.client().await
+        self.server.another_client().await
     }
 }
 
@@ -94,13 +134,13 @@ impl Stage for RedisStage {
             let _there: Value = redis::cmd("XGROUP")
                 .arg("DESTROY")
                 .arg("in")
-                .arg(self.group())
-                .query_async(&mut self.connection)
+                .arg(self.group_name())
+                .query_async(&mut self.server.connection)
                 .await?;
         }
         let _there: Value = redis::cmd("DEL")
             .arg("out")
-            .query_async(&mut self.connection)
+            .query_async(&mut self.server.connection)
             .await?;
         self.run += 1;
         Ok(())
@@ -110,14 +150,14 @@ impl Stage for RedisStage {
         json!({ "type": "redis", "url": self.server.url() })
     }
 
-    fn group(&self) -> String {
-        format!("bench-{}", self.run)
+    fn group(&self) -> Option<String> {
+        Some(self.group_name())
     }
 
     fn place(&self) -> Place {
         Place::Redis {
             url: self.server.url(),
-            group: self.group(),
+            group: self.group_name(),
         }
     }
 
@@ -128,21 +168,21 @@ impl Stage for RedisStage {
     async fn outputs(&mut self) -> anyhow::Result<u64> {
         Ok(redis::cmd("XLEN")
             .arg("out")
-            .query_async(&mut self.connection)
+            .query_async(&mut self.server.connection)
             .await?)
     }
 
     fn server(&self) -> Option<u32> {
-        Some(self.pid)
+        Some(self.server.pid)
     }
 
-    async fn check(&mut self) -> anyhow::Result<()> {
+    async fn check(&mut self) -> anyhow::Result<u64> {
         let mut seen = Seen::new(self.messages);
         let mut from = "-".to_owned();
         loop {
             let mut range = redis::cmd("XRANGE");
             range.arg("out").arg(&from).arg("+").arg("COUNT").arg(CHUNK);
-            let entries: Vec<Entry> = range.query_async(&mut self.connection).await?;
+            let entries: Vec<Entry> = range.query_async(&mut self.server.connection).await?;
             let Some((last, _)) = entries.last() else {
                 break;
             };
@@ -158,8 +198,8 @@ impl Stage for RedisStage {
         ensure!(seen.complete()? == 0, "outputs are there more than once");
         let pending: Value = redis::cmd("XPENDING")
             .arg("in")
-            .arg(self.group())
-            .query_async(&mut self.connection)
+            .arg(self.group_name())
+            .query_async(&mut self.server.connection)
             .await?;
         let Value::Array(pending) = pending else {
             anyhow::bail!("no answer to XPENDING")
@@ -168,6 +208,6 @@ impl Stage for RedisStage {
             pending.first() == Some(&Value::Int(0)),
             "entries are left pending: {pending:?}"
         );
-        Ok(())
+        Ok(0)
     }
 }

@@ -16,11 +16,7 @@ struct Entry {
 }
 
 pub(super) async fn run(url: &str, group: &str, work: Work) -> anyhow::Result<()> {
-    let client = redis::Client::open(url)?;
-    let config = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
-    let connect = || client.get_multiplexed_async_connection_with_config(&config);
-    // A blocked read blocks all behind it: it has a connection of its own.
-    let (reading, mut writing) = (connect().await?, connect().await?);
+    let (reading, mut writing) = connections(url).await?;
     create_group(&mut writing, group).await?;
 
     let mut next = tokio::spawn(read(reading.clone(), group.to_owned()));
@@ -42,6 +38,16 @@ pub(super) async fn run(url: &str, group: &str, work: Work) -> anyhow::Result<()
             ids,
         )));
     }
+}
+
+/// One to read and one to write: a blocked read blocks all behind it.
+pub(super) async fn connections(
+    url: &str,
+) -> anyhow::Result<(MultiplexedConnection, MultiplexedConnection)> {
+    let client = redis::Client::open(url)?;
+    let config = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
+    let connect = || client.get_multiplexed_async_connection_with_config(&config);
+    Ok((connect().await?, connect().await?))
 }
 
 async fn create_group(connection: &mut MultiplexedConnection, group: &str) -> anyhow::Result<()> {
@@ -103,7 +109,7 @@ fn entry(value: Value) -> anyhow::Result<Entry> {
     })
 }
 
-fn bytes(value: Value) -> anyhow::Result<Vec<u8>> {
+pub(super) fn bytes(value: Value) -> anyhow::Result<Vec<u8>> {
     match value {
         Value::BulkString(bytes) => Ok(bytes),
         other => bail!("not a string: {other:?}"),
