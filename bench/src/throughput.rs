@@ -290,7 +290,8 @@ fn table<S: Stage>(
             shown.peak.text(0),
         ];
         if S::MAY_LOSE {
-            cells.push(format!("{} of {}", shown.lost, messages * rounds as u64));
+            let answered = messages * rounds as u64;
+            cells.push(format!("{} of {}", shown.lost, answered + shown.lost));
         }
         table.row(cells);
     }

@@ -1,5 +1,5 @@
 //! A NATS server of our own with JetStream on its disk. The stream `in` is filled once; each run reads it by a new
-//! durable consumer, and `out` is emptied before.
+//! durable consumer, and `out` is made anew: emptied, it would still know the ids of the run before and drop those of this one.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,9 +35,7 @@ impl JetStreamStage {
     /// A server with so many messages in `in`.
     pub(crate) async fn filled(messages: u64) -> anyhow::Result<Self> {
         let server = NatsServer::start().await;
-        for stream in ["in", "out"] {
-            server.stream(stream, &[stream]).await;
-        }
+        server.stream("in", &["in"]).await;
         let context = server.jetstream().await;
         let headers = header_map();
         let mut at = 0;
@@ -104,8 +102,10 @@ impl Stage for JetStreamStage {
     }
 
     async fn prepare(&mut self) -> anyhow::Result<()> {
-        let out = self.context.get_stream("out").await?;
-        out.purge().await?;
+        if self.run > 0 {
+            self.server.delete("out").await;
+        }
+        self.server.stream("out", &["out"]).await;
         self.run += 1;
         Ok(())
     }
