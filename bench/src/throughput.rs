@@ -79,7 +79,7 @@ struct Shown {
     lost: u64,
 }
 
-/// The settings that were the fastest of those tried.
+/// What is called the best settings: a larger window than out of the box has.
 fn best(concurrency: u32) -> Value {
     json!({ "concurrency": concurrency, "concurrency_bytes": "64MiB" })
 }
