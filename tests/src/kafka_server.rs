@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::redis_server::free_port;
+use crate::ports::free_port;
 
 mod jars;
 mod listeners;

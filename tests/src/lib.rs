@@ -7,6 +7,7 @@ pub mod host;
 pub mod kafka_server;
 pub mod nats_server;
 pub mod plugins;
+pub mod ports;
 pub mod proxy;
 pub mod rabbit_server;
 pub mod redis_cluster;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::redis_server::free_port;
+use crate::ports::free_port;
 
 /// How long a server may take to answer, or to go away.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::redis_server::free_port;
+use crate::ports::free_port;
 
 /// How long a server may take to answer, or to go away in order.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::redis_server::free_port;
+use crate::ports::free_port;
 
 /// How long the nodes may take to agree.
 const PATIENCE: Duration = Duration::from_secs(60);

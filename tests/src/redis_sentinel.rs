@@ -7,7 +7,7 @@ use redis::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::redis_server::free_port;
+use crate::ports::free_port;
 
 /// How long sentinels may take to find each other, and to agree.
 const PATIENCE: Duration = Duration::from_secs(30);

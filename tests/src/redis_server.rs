@@ -2,7 +2,6 @@
 //!
 //! A missing program is a failure that says how to install it; no test is skipped for it.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,6 +9,8 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 use tokio::time::Instant;
+
+use crate::ports::free_port;
 
 /// How long a server may take to answer or to go away.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -69,31 +70,35 @@ impl RedisServer {
     async fn wait_until_up(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            // A password does not matter here: any answer of the server's own will do.
-            match self.try_ping().await {
-                Ok(()) => return,
+            let answer = self.process().await;
+            let child = self.child.as_mut().expect("it was started");
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("redis-server ended at once: {status}");
+            }
+            match answer {
+                Ok(None) => return,
+                Ok(Some(process)) if process == child.id() => return,
+                Ok(_) => panic!("another server answers at its port"),
                 Err(e) if Instant::now() > deadline => panic!("redis-server does not answer: {e}"),
                 Err(_) => {}
-            }
-            if let Some(child) = &mut self.child
-                && let Ok(Some(status)) = child.try_wait()
-            {
-                panic!("redis-server ended at once: {status}");
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    async fn try_ping(&self) -> Result<(), redis::RedisError> {
+    /// The process that answers at its port. `None`: it wants a password before it says.
+    async fn process(&self) -> Result<Option<u32>, redis::RedisError> {
         let client = redis::Client::open(self.url())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
-        match redis::cmd("PING")
-            .query_async::<Value>(&mut connection)
-            .await
-        {
-            Err(e) if e.code() == Some("NOAUTH") => Ok(()),
+        let mut info = redis::cmd("INFO");
+        let said: Result<String, _> = info.arg("server").query_async(&mut connection).await;
+        match said {
+            Err(e) if e.code() == Some("NOAUTH") => Ok(None),
             Err(e) => Err(e),
-            Ok(_) => Ok(()),
+            Ok(said) => {
+                let process = said.lines().find_map(|l| l.strip_prefix("process_id:"));
+                Ok(Some(process.and_then(|p| p.parse().ok()).unwrap_or(0)))
+            }
         }
     }
 
@@ -161,12 +166,4 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// A port nobody listens on just now.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|l| l.local_addr())
-        .expect("a free port")
-        .port()
 }

@@ -5,7 +5,7 @@ use std::fs;
 use super::KafkaServer;
 use super::node::Listener;
 use crate::certificates::Certificates;
-use crate::redis_server::free_port;
+use crate::ports::free_port;
 
 /// A user of every listener that asks for one.
 pub const USER: &str = "wharf";

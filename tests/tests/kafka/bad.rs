@@ -8,7 +8,7 @@ use wharf::broker::kafka::KafkaBroker;
 use wharf::config::kafka::{Cleanup, Kafka, Property, Topic};
 use wharf::ports::{Broker as _, Health, PublishError, SubscriptionSpec};
 use wharf_tests::kafka_server::KafkaServer;
-use wharf_tests::redis_server::free_port;
+use wharf_tests::ports::free_port;
 
 use crate::ground::{Ground, foreign};
 use crate::support::*;

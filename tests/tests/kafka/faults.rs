@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use wharf::config::kafka::{Kafka, Property};
 use wharf::ports::{Broker as _, Health, PublishError};
 use wharf_tests::kafka_server::KafkaServer;
+use wharf_tests::ports::free_port;
 use wharf_tests::proxy::Proxy;
-use wharf_tests::redis_server::free_port;
 
 use crate::ground::Ground;
 use crate::support::*;

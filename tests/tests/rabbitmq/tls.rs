@@ -6,8 +6,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use wharf::config::rabbitmq::{RabbitMq, Tls};
 use wharf::ports::{Broker as _, Health};
+use wharf_tests::ports::free_port;
 use wharf_tests::rabbit_server::RabbitServer;
-use wharf_tests::redis_server::free_port;
 
 use crate::support::*;
 

@@ -320,7 +320,7 @@ async fn a_replica_is_waited_out() {
     add(&server, STREAM, 0..1).await;
     let mut host = host_with(quick(&server.url()), spec()).await;
     let taken = host.take(1).await;
-    let nowhere = wharf_tests::redis_server::free_port();
+    let nowhere = wharf_tests::ports::free_port();
     server
         .command(&format!("REPLICAOF 127.0.0.1 {nowhere}"))
         .await;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use wharf::broker::redis::Options;
 use wharf::config::Secret;
 use wharf::ports::{Broker, Health, PublishError};
+use wharf_tests::ports::free_port;
 use wharf_tests::redis_sentinel::Sentinels;
-use wharf_tests::redis_server::{RedisServer, free_port};
+use wharf_tests::redis_server::RedisServer;
 
 use crate::faults::{drained, quick, work_until};
 use crate::support::*;

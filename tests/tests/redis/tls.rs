@@ -5,7 +5,8 @@ use wharf::config::Secret;
 use wharf::config::redis::Tls;
 use wharf::ports::{Broker, Health};
 use wharf_tests::certificates::Certificates;
-use wharf_tests::redis_server::{RedisServer, free_port};
+use wharf_tests::ports::free_port;
+use wharf_tests::redis_server::RedisServer;
 
 use crate::support::*;
 

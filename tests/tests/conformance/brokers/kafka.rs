@@ -16,8 +16,8 @@ use wharf::place::PlaceKind;
 use wharf::ports::{Broker as _, Capabilities};
 use wharf_tests::count::Item;
 use wharf_tests::kafka_server::KafkaServer;
+use wharf_tests::ports::free_port;
 use wharf_tests::proxy::Proxy;
-use wharf_tests::redis_server::free_port;
 
 use crate::subject::{Left, Subject};
 use crate::table::{Headers, Nature};
