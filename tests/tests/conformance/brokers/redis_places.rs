@@ -137,9 +137,9 @@ impl<W: Which> Subject for RedisPlaces<W> {
     }
 
     fn place(_folder: &Path) -> Self {
-        // The server has a folder of its own. What it has answered is in the hands of the kernel, which outlives it.
+        // The server has a folder of its own.
         Self {
-            server: RedisServer::absent(&["--appendonly", "yes"]),
+            server: RedisServer::absent_durable(),
             connection: None,
             listening: tokio::sync::Mutex::new(None),
             heard: Heard::default(),

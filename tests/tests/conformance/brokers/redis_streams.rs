@@ -76,9 +76,9 @@ impl Subject for RedisStreams {
     }
 
     fn place(_folder: &Path) -> Self {
-        // The server has a folder of its own. What it has answered is in the hands of the kernel, which outlives it.
+        // The server has a folder of its own.
         Self {
-            server: RedisServer::absent(&["--appendonly", "yes"]),
+            server: RedisServer::absent_durable(),
             connection: None,
         }
     }
