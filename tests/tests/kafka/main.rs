@@ -4,6 +4,7 @@ mod bad;
 mod faults;
 mod ground;
 mod outputs;
+mod owners;
 mod reading;
 mod security;
 mod server;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::stream;
 use tokio::time::Instant;
 use wharf::config::nats::Nats;
-use wharf::ports::Broker;
+use wharf::ports::{Broker, SettleError};
 use wharf_tests::proxy::Proxy;
 
 use crate::support::*;
@@ -132,6 +133,37 @@ async fn attempts_outlive_hosts() {
     let taken = host.take(1).await;
     assert_eq!(taken[0].message().attempts, 3);
     host.accept(taken).await;
+    nothing_left(&server).await;
+}
+
+/// The stream it is to wait in takes nothing just now: it stays in hand, and is put there once that does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_wait_yet_stays_in_hand() {
+    let server = server().await;
+    server.publish("orders.eu", "a").await;
+    let mut host = host(&server).await;
+    let taken = host.take(1).await;
+    let context = server.jetstream().await;
+    let own = context.get_stream(RETRY).await.expect("its own stream");
+    let as_it_was = own.cached_info().config.clone();
+    let small = stream::Config {
+        max_message_size: 1,
+        ..as_it_was.clone()
+    };
+    context.update_stream(small).await.expect("changed");
+    drop(taken);
+    let batch = host.ended();
+    let refused = host.settler.settle(&batch).await;
+    assert!(
+        matches!(refused[..], [Err(SettleError::Unavailable(_))]),
+        "{refused:?}"
+    );
+    let depth = server.depth(STREAM, "billing").await.expect("a consumer");
+    assert_eq!(depth.pending, 1, "nothing was settled");
+    context.update_stream(as_it_was).await.expect("changed");
+    all_well(host.settler.settle(&batch).await);
+    let again = host.take(1).await;
+    host.accept(again).await;
     nothing_left(&server).await;
 }
 

@@ -138,6 +138,31 @@ async fn what_comes_too_fast_is_dropped_and_counted() {
     assert_eq!(host.broker.lost(), before + 8192);
 }
 
+/// What was read and not handed over when the host stops has nobody to be given back to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stop_finds_is_lost_and_counted() {
+    let server = NatsServer::start().await;
+    let spec = subject("news", "billing");
+    let mut host = host_with(config(&server.url()), spec.clone()).await;
+    host.ready().await;
+    let client = server.client().await;
+    for _ in 0..10 {
+        let said = client.publish("news", Bytes::from_static(b"x")).await;
+        said.expect("published");
+    }
+    client.flush().await.expect("flushed");
+    let deadline = Instant::now() + PATIENCE;
+    while host.broker.lag(&spec).await.expect("asked").waiting < 10 {
+        assert!(Instant::now() < deadline, "they do not come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let taken = host.take(3).await;
+    host.source.stop().await;
+    assert_eq!(host.broker.lost(), 7);
+    host.accept(taken).await;
+    assert_eq!(host.broker.lost(), 7);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_answered() {
     let server = NatsServer::start().await;

@@ -150,18 +150,20 @@ impl Host {
 
     /// Settles what has ended, whichever way.
     pub async fn settle_inbox(&mut self) -> Vec<Result<(), SettleError>> {
+        let batch = self.ended();
+        self.settler.settle(&batch).await
+    }
+
+    /// What has ended and is to be settled.
+    pub fn ended(&mut self) -> Vec<Settle> {
         let mut entries = Vec::new();
         self.inbox.try_take(&mut entries);
-        let batch: Vec<Settle> = entries
-            .iter()
-            .map(|entry| match entry {
-                Entry::Commit(commit) => Settle::from(&**commit),
-                Entry::Dropped(parcel) => Settle::dropped(parcel),
-            })
-            .collect();
-        let results = self.settler.settle(&batch).await;
-        self.inbox.ended(batch.len());
-        results
+        self.inbox.ended(entries.len());
+        let settle = |entry: &Entry| match entry {
+            Entry::Commit(commit) => Settle::from(&**commit),
+            Entry::Dropped(parcel) => Settle::dropped(parcel),
+        };
+        entries.iter().map(settle).collect()
     }
 
     /// Accepts them, as the committer does: what could not be done now is asked for again.
@@ -176,16 +178,7 @@ impl Host {
                 lane: None,
             });
         }
-        let mut entries = Vec::new();
-        self.inbox.try_take(&mut entries);
-        let mut batch: Vec<Settle> = entries
-            .iter()
-            .map(|entry| match entry {
-                Entry::Commit(commit) => Settle::from(&**commit),
-                Entry::Dropped(parcel) => Settle::dropped(parcel),
-            })
-            .collect();
-        self.inbox.ended(batch.len());
+        let mut batch = self.ended();
         let deadline = Instant::now() + PATIENCE;
         while !batch.is_empty() {
             let results = self.settler.settle(&batch).await;

@@ -91,6 +91,21 @@ async fn what_comes_too_fast_is_dropped_and_counted() {
     assert_eq!(payloads(&kept), numbers(0..8192), "the first to come");
 }
 
+/// What was heard and not handed over when the host stops has nobody to be given back to.
+#[tokio::test]
+async fn what_a_stop_finds_is_lost_and_counted() {
+    let server = RedisServer::start().await;
+    let mut host = listener(&server, PlaceKind::Channel, "news").await;
+    // One more than are kept: when it is lost, the others are there.
+    say(&server, "news", 0..8193).await;
+    until("one is lost", || async { host.broker.lost() == 1 }).await;
+    let taken = host.take(3).await;
+    host.source.stop().await;
+    assert_eq!(host.broker.lost(), 8193 - 3);
+    let settled = host.settle(taken, Settlement::Accept).await;
+    assert_eq!(settled, vec![Ok(()); 3]);
+}
+
 #[tokio::test]
 async fn it_listens_again_after_the_server_was_killed() {
     for (kind, address) in [(PlaceKind::Channel, "news"), (PlaceKind::Pattern, "ne*")] {
