@@ -95,6 +95,35 @@ async fn cuts_and_silence_lose_nothing() {
     }
 }
 
+/// The client has no answer for whoever asks it for a channel just as the connection ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_parks_while_connections_break_is_told() {
+    let server = RabbitServer::shared().await;
+    let proxy = Proxy::start(server.port()).await;
+    let kind = KINDS[1];
+    let queue = &*queue_of(&server, kind).await;
+    let (_connection, channel) = server.client().await;
+    publish(&channel, queue, "a", persistent()).await;
+    let config = config(&RabbitServer::url_by(proxy.port()), kind);
+    let mut host = host_with(config, spec(queue)).await;
+    for round in 0..150 {
+        let taken = host.take(1).await;
+        host.ready().await;
+        let cut = async {
+            tokio::time::sleep(Duration::from_micros(fastrand::u64(..3000))).await;
+            proxy.cut();
+        };
+        let parking = async {
+            // As a committer does: again until it is known.
+            let first = host.settle(taken, release(None, 0)).await;
+            assert_eq!(first.len(), 1);
+        };
+        let both = tokio::time::timeout(PATIENCE / 3, async { tokio::join!(parking, cut) });
+        both.await
+            .unwrap_or_else(|_| panic!("nothing is said in round {round}"));
+    }
+}
+
 /// Accepts; what came by a connection that is gone comes again.
 async fn accept_what_is_ours(host: &mut Host, taken: Vec<wharf::delivery::Delivery>) {
     for result in host.settle(taken, Settlement::Accept).await {
