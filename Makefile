@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test properties chaos guests lint lint-features bench schema-docs mutants setup setup-demo setup-rust setup-test setup-guests
+.PHONY: help demo test properties chaos guests lint lint-features bench schema-docs mutants mutants-brokers setup setup-demo setup-rust setup-test setup-guests
 
 # Everything is built here, by every target: dependencies are built once.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
@@ -12,7 +12,7 @@ out := $(CARGO_TARGET_DIR)
 workspace := --workspace --locked
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup-demo ## Show a host at work on the embedded broker, and count what came of it
 	@sdk/build-guests.sh orders
@@ -64,6 +64,10 @@ schema-docs: setup-rust ## Write the tables of docs/configuration.md anew from t
 
 mutants: setup-rust ## Break the dispatch core on purpose, and see the simulation notice
 	@tests/mutants.sh
+
+mutants-brokers: setup-test ## Break each adapter on purpose, and see the tests on real servers notice
+	@sdk/build-guests.sh rust
+	@tests/mutants.sh brokers
 
 setup: setup-rust setup-test setup-guests ## Install what the other targets need, or say what to install
 

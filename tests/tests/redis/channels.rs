@@ -98,10 +98,10 @@ async fn what_a_stop_finds_is_lost_and_counted() {
     let mut host = listener(&server, PlaceKind::Channel, "news").await;
     // One more than are kept: when it is lost, the others are there.
     say(&server, "news", 0..8193).await;
-    until("one is lost", || async { host.broker.lost() == 1 }).await;
+    until("one is lost", || async { host.broker.unheard() == 1 }).await;
     let taken = host.take(3).await;
     host.source.stop().await;
-    assert_eq!(host.broker.lost(), 8193 - 3);
+    assert_eq!(host.broker.unheard(), 8193 - 3);
     let settled = host.settle(taken, Settlement::Accept).await;
     assert_eq!(settled, vec![Ok(()); 3]);
 }
