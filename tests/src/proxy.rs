@@ -1,6 +1,7 @@
 //! A TCP proxy that can do what networks do: cut connections, swallow everything, be slow, and heal.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,6 +24,7 @@ enum Mode {
 /// One proxy to one port. Ends when dropped.
 pub struct Proxy {
     port: u16,
+    to: Arc<AtomicU16>,
     mode: Arc<watch::Sender<Mode>>,
     /// Cancelled to cut what is open; then replaced.
     open: Arc<watch::Sender<CancellationToken>>,
@@ -43,14 +45,16 @@ impl Proxy {
         let end = CancellationToken::new();
         let mode = Arc::new(watch::Sender::new(Mode::Forward));
         let open = Arc::new(watch::Sender::new(end.child_token()));
+        let to = Arc::new(AtomicU16::new(to));
         tokio::spawn(end.clone().run_until_cancelled_owned(accept(
             listener,
-            to,
+            Arc::clone(&to),
             Arc::clone(&mode),
             Arc::clone(&open),
         )));
         Self {
             port,
+            to,
             mode,
             open,
             _end: end.drop_guard(),
@@ -60,6 +64,11 @@ impl Proxy {
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// New connections go there from now on; those that are open stay where they are.
+    pub fn lead(&self, to: u16) {
+        self.to.store(to, Ordering::Relaxed);
     }
 
     /// Closes every open connection; new ones are forwarded.
@@ -93,7 +102,7 @@ impl Proxy {
 
 async fn accept(
     listener: TcpListener,
-    to: u16,
+    to: Arc<AtomicU16>,
     mode: Arc<watch::Sender<Mode>>,
     open: Arc<watch::Sender<CancellationToken>>,
 ) {
@@ -102,6 +111,7 @@ async fn accept(
             continue;
         }
         let token = open.borrow().clone();
+        let to = to.load(Ordering::Relaxed);
         let mode = mode.subscribe();
         tokio::spawn(async move {
             // The cut first: what was held back must not slip through with it.

@@ -6,6 +6,7 @@ use wharf::broker::redis::Options;
 use wharf::config::Secret;
 use wharf::ports::{Broker, Health, PublishError};
 use wharf_tests::ports::free_port;
+use wharf_tests::proxy::Proxy;
 use wharf_tests::redis_sentinel::Sentinels;
 use wharf_tests::redis_server::RedisServer;
 
@@ -117,6 +118,34 @@ async fn a_master_that_becomes_a_replica_is_left() {
     assert_eq!(sent, [Ok(())]);
     drained(&mut host, &watched.replica).await;
     assert!(!is_master(&watched.master).await);
+}
+
+/// Nobody cuts its connections: whoever changes masters without sentinels gives the name to the other one.
+#[tokio::test]
+async fn an_old_master_is_left_though_nobody_cuts_the_connections() {
+    for outputs in [0, 1] {
+        let old = RedisServer::start().await;
+        let new = replica_of(&old).await;
+        let name = Proxy::start(old.port()).await;
+        add(&old, STREAM, 0..50).await;
+        let url = format!("redis://127.0.0.1:{}", name.port());
+        let mut host = host_with(quick(&url), spec()).await;
+        let taken = host.take(50).await;
+        replicated(&old).await;
+        name.lead(new.port());
+        let _ok = new.command("REPLICAOF NO ONE").await;
+        let _ok = old
+            .command(&format!("REPLICAOF 127.0.0.1 {}", new.port()))
+            .await;
+        host.commit_at_last(taken, |parcel| {
+            let payload = parcel.message.payload.clone();
+            std::iter::repeat_n(to("out", payload), outputs).collect()
+        })
+        .await;
+        assert_eq!(pending(&new, STREAM).await, 0);
+        let published = host.broker.len("out").await.unwrap();
+        assert_eq!(published, 50 * outputs as u64);
+    }
 }
 
 #[tokio::test]

@@ -107,6 +107,35 @@ impl Host {
         self.settler.commit(&refs).await
     }
 
+    /// As a committer does: commits again until the server has done it. One step each: all of them, or none.
+    pub async fn commit_at_last(
+        &mut self,
+        deliveries: Vec<Delivery>,
+        outputs: impl Fn(&Parcel) -> Vec<Publication>,
+    ) {
+        for delivery in deliveries {
+            delivery.commit(|parcel| Commit {
+                publications: outputs(&parcel),
+                parcel,
+                settlement: Settlement::Accept,
+                cause: None,
+                version: "".into(),
+                lane: None,
+            });
+        }
+        let commits = self.commits();
+        let refs: Vec<&Commit> = commits.iter().map(|c| &**c).collect();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let done = self.settler.commit(&refs).await;
+            if done.iter().all(|one| *one == Committed::Done) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "never done: {:?}", done[0]);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     // The inbox hands commits over boxed; unpacking them here would copy for nothing.
     #[allow(clippy::vec_box)]
     fn commits(&self) -> Vec<Box<Commit>> {

@@ -13,11 +13,20 @@ local function take_back(added)
     end
   end
 end
+-- What the server said against it. One that takes no writes any more (it became a replica) says so to all of them: nothing was
+-- done then, and it is told by one error, for which the caller leaves the connection.
+local left
+local function against(answer)
+  local said = answer.err or 'no answer'
+  local at = string.find(said, 'READONLY', 1, true)
+  left = left or at and string.sub(said, at)
+  return said
+end
 -- Carries out one output whose arguments are ARGV from `first` to `last`; answers what the server said against it.
 local function put(added, verb, key, first, last)
   local answer = redis.pcall(verb, key, unpack(ARGV, first, last))
   if type(answer) == 'table' then
-    return answer.err or 'no answer'
+    return against(answer)
   end
   added[#added + 1] = { verb, key, answer, verb == 'ZADD' and ARGV[last] }
 end

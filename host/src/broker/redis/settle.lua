@@ -77,11 +77,12 @@ if #acks > 0 then
     end
   else
     take_back(all)
+    local said = against(answer) .. ' (XACK)'
     for k = 1, #owners do
-      bad[#bad + 1] = { owners[k], 'S', (answer.err or 'no answer') .. ' (XACK)' }
+      bad[#bad + 1] = { owners[k], 'S', said }
     end
     for k = 1, #releases do
-      bad[#bad + 1] = { releases[k][1], 'S', (answer.err or 'no answer') .. ' (XACK)' }
+      bad[#bad + 1] = { releases[k][1], 'S', said }
     end
     drops, releases = {}, {}
   end
@@ -93,7 +94,7 @@ for k = 1, #releases do
   local release = releases[k]
   local answer = redis.pcall('HSET', records, release[2], release[3])
   if type(answer) == 'table' then
-    bad[#bad + 1] = { release[1], 'S', (answer.err or 'no answer') .. ' (HSET)' }
+    bad[#bad + 1] = { release[1], 'S', against(answer) .. ' (HSET)' }
   end
 end
-return bad
+return left and { err = left } or bad

@@ -56,4 +56,4 @@ for c = 1, many do
     end
   end
 end
-return bad
+return left and { err = left } or bad
