@@ -7,9 +7,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::commit::Commit;
 use crate::message::Message;
@@ -28,6 +30,12 @@ pub struct Parcel {
     /// Whether it takes a place in the windows: set when dispatch takes it in, so that one dropped before that gives
     /// none back.
     pub admitted: bool,
+    /// When its broker handed it over, where a broker waits only so long for its settlement.
+    pub delivered: Option<Instant>,
+    /// It shall not run before: it came back from a broker before its delay was over.
+    pub due: Option<Instant>,
+    /// Where it is dropped, it shall come again only after so long.
+    pub after: Option<Duration>,
 }
 
 /// What arrives at the committer.
@@ -160,6 +168,9 @@ impl Delivery {
             token,
             message,
             admitted: false,
+            delivered: None,
+            due: None,
+            after: None,
         });
         Self {
             held: Some((parcel, Arc::clone(inbox))),
@@ -179,6 +190,31 @@ impl Delivery {
     pub fn admit(&mut self) {
         if let Some((parcel, _)) = &mut self.held {
             parcel.admitted = true;
+        }
+    }
+
+    /// Notes when it was delivered, by a broker that waits only so long, and before when it shall not run.
+    pub fn arrived(&mut self, delivered: Instant, due: Option<Instant>) {
+        if let Some((parcel, _)) = &mut self.held {
+            parcel.delivered = Some(delivered);
+            parcel.due = due;
+        }
+    }
+
+    /// When its broker began to wait for its settlement; `None` where that waits for ever.
+    pub fn delivered(&self) -> Option<Instant> {
+        self.held.as_ref().and_then(|(parcel, _)| parcel.delivered)
+    }
+
+    /// Before when it shall not run.
+    pub fn due(&self) -> Option<Instant> {
+        self.held.as_ref().and_then(|(parcel, _)| parcel.due)
+    }
+
+    /// Drops it, which releases it; it shall come again only after so long.
+    pub fn release_after(mut self, after: Duration) {
+        if let Some((parcel, _)) = &mut self.held {
+            parcel.after = Some(after);
         }
     }
 

@@ -26,9 +26,11 @@ mod held;
 mod intake;
 mod lane;
 mod outputs;
+mod patience;
 mod ready;
 pub mod retry;
 mod route;
+mod sweep;
 mod window;
 mod worker;
 
@@ -54,6 +56,7 @@ use self::attempt::Policy;
 use self::breaker::Breaker;
 use self::committer::{Committer, Ends, Flushed};
 use self::held::Held;
+use self::patience::Patience;
 use self::ready::Ready;
 use self::route::Route;
 use self::window::Window;
@@ -174,6 +177,7 @@ impl Dispatcher {
             spec: line.spec,
             broker: line.broker,
             policy: line.policy,
+            patience: Patience::of(line.policy.capabilities.patience),
             order: line.order,
             on_dead_letter: line.on_dead_letter,
             redact: line.redact,
@@ -204,6 +208,11 @@ impl Dispatcher {
             Arc::clone(&self.host_window),
             self.stop.clone(),
         )));
+        if let Some(patience) = route.patience {
+            let (held, stop) = (Arc::clone(&crew.held), self.stop.clone());
+            let sweep = sweep::run(Arc::clone(&route), held, patience, stop);
+            parts.workers.push(tokio::spawn(sweep));
+        }
         parts.routes.push(Arc::clone(&route));
         Subscription { route }
     }

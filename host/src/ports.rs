@@ -37,8 +37,15 @@ pub struct Capabilities {
     pub native_dead_letter: bool,
     /// Outputs to the same broker and the settlement can be one transaction.
     pub atomic: bool,
-    /// How long a delivery may stay unsettled; `None` where the adapter renews its lease by itself.
+    /// How long a delivery may stay unsettled; `None` where the adapter renews its lease by itself. What waits in the host is
+    /// given back at [half](half_of) of it.
     pub patience: Option<Duration>,
+}
+
+/// How long a message may wait in the host before its run begins, and how long a run must not take, where its broker waits
+/// so long for its settlement. Both are half of it: a run that begins at the last moment still ends in time.
+pub fn half_of(patience: Duration) -> Duration {
+    patience / 2
 }
 
 /// Where to read from.
@@ -150,7 +157,7 @@ impl Settle {
         Self {
             token: parcel.token,
             settlement: Settlement::Release {
-                after: None,
+                after: parcel.after,
                 attempts: parcel.message.attempts,
                 first_failed_ms: parcel.message.first_failed_ms,
             },

@@ -337,6 +337,15 @@ impl RabbitServer {
         printed
     }
 
+    /// Channels that are opened from now on wait only so long for a settlement (`consumer_timeout`), and look often.
+    pub async fn lose_patience(&self, after: Duration) {
+        let set = format!(
+            "application:set_env(rabbit, consumer_timeout, {}), application:set_env(rabbit, channel_tick_interval, 100).",
+            after.as_millis()
+        );
+        self.ctl(&["eval", &set]).await;
+    }
+
     /// How many messages of a queue are ready, as a client is told; none where there is no such queue.
     pub async fn ready(&self, connection: &Connection, queue: &str) -> u64 {
         // A queue that is missing closes the channel.

@@ -33,7 +33,7 @@ use crate::delivery::Inbox;
 use crate::place::PlaceKind;
 use crate::ports::{
     Broker, BrokerError, Capabilities, Health, Lag, Ordering, Publisher, Subscribed,
-    SubscriptionSpec,
+    SubscriptionSpec, half_of,
 };
 
 mod confirm;
@@ -43,9 +43,12 @@ mod declare;
 mod ledger;
 mod link;
 mod look;
+mod notes;
 mod outlet;
+mod parking;
 mod prefetch;
 mod publisher;
+mod rest;
 mod source;
 mod step;
 mod subscription;
@@ -72,6 +75,7 @@ pub struct RabbitBroker {
     name: Arc<str>,
     endpoint: Endpoint,
     quorum: bool,
+    patience: Duration,
     declare: Declare,
     troubles: Arc<Troubles>,
     outlet: Arc<Outlet>,
@@ -102,6 +106,7 @@ impl RabbitBroker {
             name: name.into(),
             endpoint,
             quorum: config.queue_kind == QueueKind::Quorum,
+            patience: config.consumer_timeout,
             declare: config.declare.clone(),
             troubles,
             publisher: Arc::new(RabbitPublisher::new(Arc::clone(&outlet))),
@@ -133,6 +138,7 @@ impl RabbitBroker {
             &self.name,
             spec,
             self.quorum,
+            half_of(self.patience),
             declare::for_queue(&self.declare, &spec.address),
             Arc::clone(&self.outlet),
         )?);
@@ -159,6 +165,7 @@ impl RabbitBroker {
                 inbox,
                 read,
                 ready: VecDeque::new(),
+                asking: false,
                 stopped,
                 _worker: Arc::clone(&guard),
             }),
@@ -209,8 +216,8 @@ impl Broker for RabbitBroker {
             keeps_attempts: true,
             native_dead_letter: true,
             atomic: false,
-            // What the server allows unless told otherwise.
-            patience: Some(Duration::from_secs(30 * 60)),
+            // It counts from the delivery, and the server takes no word for that something is still at work.
+            patience: Some(self.patience),
         }
     }
 

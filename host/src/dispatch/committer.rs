@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commit::{Commit, Settlement};
 use crate::dispatch::route::{Pause, Route};
+use crate::dispatch::sweep;
 use crate::dispatch::window::Window;
 use crate::ports::{Committed, PublishError, Publisher, Settle, SettleError, Settler};
 
@@ -84,7 +85,7 @@ impl Committer {
                 biased;
                 () = ends.give_up.cancelled() => break,
                 () = self.route.inbox.take(&mut entries) => {}
-                () = wait_until(pending.next_try()) => {}
+                () = wait_until(self.next(&pending)) => {}
                 () = ends.finish.cancelled(), if !ends.finish.is_cancelled() => {}
                 () = ends.let_go.cancelled(), if !pending.letting_go() => pending.let_go(),
             }
@@ -101,10 +102,30 @@ impl Committer {
         }
     }
 
+    /// When there will be something to do.
+    fn next(&self, pending: &Pending) -> Option<Instant> {
+        let patience = self.route.patience;
+        let give_up = patience.and_then(|patience| pending.next_to_give_up(patience));
+        pending.next_try().into_iter().chain(give_up).min()
+    }
+
+    /// What waits for a destination for longer than its broker lets it goes back, its outputs discarded.
+    fn give_up(&self, pending: &mut Pending, now: Instant) {
+        let Some(patience) = self.route.patience else {
+            return;
+        };
+        let count = pending.give_up(now, patience);
+        if count > 0 {
+            let behind = self.route.rewind();
+            sweep::tell(&self.route, count + behind);
+        }
+    }
+
     /// Carries out everything that is due.
     async fn round(&mut self, pending: &mut Pending) {
         let now = Instant::now();
         let mut failed = None;
+        self.give_up(pending, now);
         let dropped = pending.take_dropped(now);
         if !dropped.is_empty() {
             self.settle_dropped(pending, dropped, &mut failed).await;
@@ -168,7 +189,7 @@ impl Committer {
                 }
             }
         }
-        self.give_back(&done);
+        self.give_back(&done, pending);
     }
 
     async fn publish_then_settle(
@@ -198,7 +219,7 @@ impl Committer {
                 }
             }
         }
-        self.give_back(&done);
+        self.give_back(&done, pending);
     }
 
     /// Everything that was dropped undecided goes back to the broker.
@@ -223,7 +244,7 @@ impl Committer {
             };
             done.add(one.admitted, one.size);
         }
-        self.give_back(&done);
+        self.give_back(&done, pending);
     }
 
     fn finish(&self, commit: &Commit, done: &mut Done) {
@@ -245,7 +266,11 @@ impl Committer {
         done.add(commit.parcel.admitted, message.size());
     }
 
-    fn give_back(&self, done: &Done) {
+    fn give_back(&self, done: &Done, pending: &mut Pending) {
+        // Before anybody can see it: what is read next would be taken for what follows.
+        if self.route.inbox.outstanding() == done.all {
+            pending.all_ended();
+        }
         self.route.inbox.ended(done.all);
         self.host_window.give(done.admitted, done.bytes);
         self.route.window.give(done.admitted, done.bytes);

@@ -115,6 +115,39 @@ impl Held {
         }
     }
 
+    /// Whether one that waits is so, given when it is due. All are asked.
+    pub(super) fn any(&self, mut is_so: impl FnMut(&Job, Instant) -> bool) -> bool {
+        let heap = self.heap.lock();
+        let mut any = false;
+        for Reverse(waiting) in &heap.jobs {
+            any |= is_so(&waiting.job, waiting.due);
+        }
+        any
+    }
+
+    /// Gives what is so back to its broker, with the attempts it was charged and the rest of its delay. Answers how many.
+    pub(super) fn give_back(
+        &self,
+        now: Instant,
+        mut is_so: impl FnMut(&Job, Instant) -> bool,
+    ) -> usize {
+        let back: Vec<_> = {
+            let mut heap = self.heap.lock();
+            let all = std::mem::take(&mut heap.jobs).into_iter();
+            let (back, keep): (Vec<_>, Vec<_>) =
+                all.partition(|Reverse(waiting)| is_so(&waiting.job, waiting.due));
+            heap.jobs = keep.into();
+            back
+        };
+        let count = back.len();
+        for Reverse(waiting) in back {
+            let job = leave(waiting.job, waiting.charged, waiting.first_failed_ms);
+            let rest = waiting.due.saturating_duration_since(now);
+            job.delivery.release_after(rest);
+        }
+        count
+    }
+
     /// Gives everything back to the brokers, with the attempts it was charged.
     pub(super) fn close(&self) {
         let jobs = {

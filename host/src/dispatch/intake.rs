@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::Delivery;
-use crate::dispatch::lane::{Admitted, lane_of};
+use crate::dispatch::lane::{Admitted, Lane, lane_of};
 use crate::dispatch::route::{Job, Route};
 use crate::dispatch::window::{Window, common_room};
 use crate::ports::{Room, Source};
@@ -89,17 +89,21 @@ fn take_in(route: &Arc<Route>, host_window: &Window, deliveries: Vec<Delivery>) 
         .in_flight
         .set(route.window.used().in_hand() as i64);
     let mut ready = Vec::with_capacity(deliveries.len());
+    let turn = match route.policy.ordered {
+        true => route.lanes.turn(),
+        false => 0,
+    };
     for mut delivery in deliveries {
         delivery.admit();
-        let lane = lane_of(delivery.message(), route.order);
+        let number = lane_of(delivery.message(), route.order);
         let job = Job {
             delivery,
-            lane,
+            lane: number.map(|number| Lane { number, turn }),
             route: Arc::clone(route),
         };
-        match lane {
+        match number {
             None => ready.push(job),
-            Some(lane) => match route.lanes.admit(lane, job) {
+            Some(number) => match route.lanes.admit(number, job) {
                 Admitted::Run(job) => ready.push(job),
                 Admitted::Waits => {}
                 Admitted::Release(job) => drop(job),

@@ -28,6 +28,15 @@ pub(super) fn lane_of(message: &Message, order: Order) -> Option<u32> {
     Some((hasher.finish() % u64::from(LANES)) as u32)
 }
 
+/// The lane a message holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lane {
+    /// Which.
+    pub(super) number: u32,
+    /// How often the lanes had begun anew when it was read: a head of before has no say in what came since.
+    pub(super) turn: u32,
+}
+
 /// What waits behind the running heads. `T` is a delivery in life.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
@@ -39,9 +48,11 @@ pub(super) struct Lanes<T> {
 struct State<T> {
     lanes: BTreeMap<u32, VecDeque<T>>,
     /// Lanes whose last message was dead-lettered under `on_dead_letter: halt`: what is behind waits for `go_on`.
-    halted: Vec<u32>,
+    halted: Vec<Lane>,
     /// A head was released out of turn: nothing newer may run until the source has read again from there.
     rewinding: bool,
+    /// Goes up whenever that is over.
+    turn: u32,
 }
 
 /// What to do with a message just read.
@@ -62,12 +73,18 @@ impl<T> Default for Lanes<T> {
                 lanes: BTreeMap::new(),
                 halted: Vec::new(),
                 rewinding: false,
+                turn: 0,
             }),
         }
     }
 }
 
 impl<T> Lanes<T> {
+    /// How often they have begun anew. Changed by whoever admits, and by nobody else.
+    pub(super) fn turn(&self) -> u32 {
+        self.busy.lock().turn
+    }
+
     /// Takes a message just read.
     pub(super) fn admit(&self, lane: u32, item: T) -> Admitted<T> {
         let mut state = self.busy.lock();
@@ -87,17 +104,21 @@ impl<T> Lanes<T> {
     }
 
     /// The head of `lane` is decided. Answers the next one to run.
-    pub(super) fn complete(&self, lane: u32) -> Option<T> {
+    pub(super) fn complete(&self, lane: Lane) -> Option<T> {
         let mut state = self.busy.lock();
-        let next = state.lanes.get_mut(&lane).and_then(VecDeque::pop_front);
+        if lane.turn != state.turn {
+            return None;
+        }
+        let behind = state.lanes.get_mut(&lane.number);
+        let next = behind.and_then(VecDeque::pop_front);
         if next.is_none() {
-            state.lanes.remove(&lane);
+            state.lanes.remove(&lane.number);
         }
         next
     }
 
     /// The head of `lane` is decided, and what is behind it shall wait for [`go_on`](Self::go_on).
-    pub(super) fn halt(&self, lane: u32) {
+    pub(super) fn halt(&self, lane: Lane) {
         self.busy.lock().halted.push(lane);
     }
 
@@ -110,15 +131,23 @@ impl<T> Lanes<T> {
             .collect()
     }
 
-    /// The head of `lane` goes back to the broker undecided. Answers everything that waits, in all lanes: the source
-    /// will read from there again, so all of it must go back, unstarted.
+    /// A message goes back to the broker undecided. Answers everything that waits, in all lanes: the source will read
+    /// from there again, so all of it must go back, unstarted.
     #[must_use = "what waited has to be released"]
-    pub(super) fn rewind(&self, lane: u32) -> Vec<T> {
+    pub(super) fn rewind(&self) -> Vec<T> {
         let mut state = self.busy.lock();
         state.rewinding = true;
-        let waiting = state.lanes.values_mut().flat_map(std::mem::take).collect();
-        state.lanes.remove(&lane);
-        waiting
+        state.lanes.values_mut().flat_map(std::mem::take).collect()
+    }
+
+    /// Whether something that waits is so. All are asked.
+    pub(super) fn any(&self, mut is_so: impl FnMut(&T) -> bool) -> bool {
+        let state = self.busy.lock();
+        let mut any = false;
+        for one in state.lanes.values().flatten() {
+            any |= is_so(one);
+        }
+        any
     }
 
     /// Drops everything that waits, which releases it. For the end of a drain.
@@ -134,13 +163,22 @@ impl<T> Lanes<T> {
 
     /// Nothing is in hand any more: what is read from now on is in order again.
     pub(super) fn rewound(&self) {
-        self.busy.lock().rewinding = false;
+        let mut state = self.busy.lock();
+        state.rewinding = false;
+        state.turn = state.turn.wrapping_add(1);
+        // Their heads are gone.
+        state.lanes.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Before they ever began anew.
+    fn lane(number: u32) -> Lane {
+        Lane { number, turn: 0 }
+    }
 
     #[test]
     fn one_at_a_time_per_lane_in_order() {
@@ -149,11 +187,11 @@ mod tests {
         assert_eq!(lanes.admit(1, 'b'), Admitted::Waits);
         assert_eq!(lanes.admit(2, 'x'), Admitted::Run('x'), "other lanes go on");
         assert_eq!(lanes.admit(1, 'c'), Admitted::Waits);
-        assert_eq!(lanes.complete(1), Some('b'));
+        assert_eq!(lanes.complete(lane(1)), Some('b'));
         assert_eq!(lanes.admit(1, 'd'), Admitted::Waits, "b runs");
-        assert_eq!(lanes.complete(1), Some('c'));
-        assert_eq!(lanes.complete(1), Some('d'));
-        assert_eq!(lanes.complete(1), None);
+        assert_eq!(lanes.complete(lane(1)), Some('c'));
+        assert_eq!(lanes.complete(lane(1)), Some('d'));
+        assert_eq!(lanes.complete(lane(1)), None);
         assert_eq!(lanes.admit(1, 'e'), Admitted::Run('e'));
     }
 
@@ -164,7 +202,7 @@ mod tests {
         assert_eq!(lanes.admit(1, 'b'), Admitted::Waits);
         assert_eq!(lanes.admit(2, 'x'), Admitted::Run('x'));
         assert_eq!(lanes.admit(2, 'y'), Admitted::Waits);
-        let mut released = lanes.rewind(1);
+        let mut released = lanes.rewind();
         released.sort_unstable();
         assert_eq!(released, ['b', 'y']);
         assert_eq!(
@@ -172,10 +210,34 @@ mod tests {
             Admitted::Release('z'),
             "nothing newer may overtake"
         );
-        assert_eq!(lanes.complete(2), None, "x was running and may end");
+        assert_eq!(lanes.complete(lane(2)), None, "x was running and may end");
         assert!(lanes.rewinding());
         lanes.rewound();
         assert_eq!(lanes.admit(1, 'a'), Admitted::Run('a'));
+        assert_eq!(lanes.admit(1, 'b'), Admitted::Waits);
+        assert_eq!(
+            lanes.complete(lane(1)),
+            None,
+            "a head of before that is told late has no say"
+        );
+        let now = Lane { number: 1, turn: 1 };
+        assert_eq!(lanes.turn(), 1);
+        assert_eq!(lanes.complete(now), Some('b'));
+    }
+
+    #[test]
+    fn all_that_waits_is_looked_at() {
+        let lanes = Lanes::default();
+        for item in ['a', 'b', 'c'] {
+            let _head_or_not = lanes.admit(1, item);
+        }
+        let mut seen = Vec::new();
+        assert!(lanes.any(|item| {
+            seen.push(*item);
+            *item == 'b'
+        }));
+        assert_eq!(seen, ['b', 'c'], "the head does not wait");
+        assert!(!lanes.any(|item| *item == 'a'));
     }
 
     #[test]
@@ -183,11 +245,11 @@ mod tests {
         let lanes = Lanes::default();
         assert_eq!(lanes.admit(1, 'a'), Admitted::Run('a'));
         assert_eq!(lanes.admit(1, 'b'), Admitted::Waits);
-        lanes.halt(1);
+        lanes.halt(lane(1));
         assert_eq!(lanes.admit(1, 'c'), Admitted::Waits);
         assert_eq!(lanes.admit(2, 'x'), Admitted::Run('x'), "other lanes go on");
         assert_eq!(lanes.go_on(), ['b']);
-        assert_eq!(lanes.complete(1), Some('c'));
+        assert_eq!(lanes.complete(lane(1)), Some('c'));
         assert!(lanes.go_on().is_empty());
     }
 

@@ -149,6 +149,33 @@ impl<T> Ready<T> {
         tray > 0 || !self.queue.lock().jobs.is_empty()
     }
 
+    /// Takes out what is so, in no certain order: queue and trays, each once.
+    pub(super) fn take_out(&self, mut is_so: impl FnMut(&T) -> bool) -> Vec<T> {
+        let mut taken = Vec::new();
+        // Within the queue's lock, so that nothing moves from one to the other meanwhile.
+        let mut queue = self.queue.lock();
+        split(&mut queue.jobs, &mut taken, &mut is_so);
+        for tray in &self.trays {
+            split(&mut tray.0.lock(), &mut taken, &mut is_so);
+        }
+        taken
+    }
+
+    /// Whether something that waits is so. All are asked.
+    pub(super) fn any(&self, mut is_so: impl FnMut(&T) -> bool) -> bool {
+        let mut any = false;
+        let queue = self.queue.lock();
+        for job in &queue.jobs {
+            any |= is_so(job);
+        }
+        for tray in &self.trays {
+            for job in tray.0.lock().iter() {
+                any |= is_so(job);
+            }
+        }
+        any
+    }
+
     /// Takes no more and releases what waits: workers get [`Next::Closed`] from now on.
     pub(super) fn close(&self) {
         let mut jobs = {
@@ -163,6 +190,15 @@ impl<T> Ready<T> {
         jobs.clear();
         self.bell.notify_waiters();
         self.bell.notify_one();
+    }
+}
+
+/// Moves what is so out of `from`; the rest keeps its order.
+fn split<T>(from: &mut VecDeque<T>, into: &mut Vec<T>, mut is_so: impl FnMut(&T) -> bool) {
+    if from.iter().any(&mut is_so) {
+        let (out, rest): (Vec<T>, Vec<T>) = from.drain(..).partition(|job| is_so(job));
+        from.extend(rest);
+        into.extend(out);
     }
 }
 

@@ -9,7 +9,8 @@ use crate::commit::Destination;
 use crate::config::{OnDeadLetter, Order, Redact};
 use crate::delivery::{Delivery, Inbox};
 use crate::dispatch::attempt::Policy;
-use crate::dispatch::lane::Lanes;
+use crate::dispatch::lane::{Lane, Lanes};
+use crate::dispatch::patience::Patience;
 use crate::dispatch::ready::Ready;
 use crate::dispatch::window::Window;
 use crate::place::PlaceKind;
@@ -22,7 +23,7 @@ pub(super) struct Job {
     /// The message and the right to settle it.
     pub(super) delivery: Delivery,
     /// The lane it holds; `None` without an order promise.
-    pub(super) lane: Option<u32>,
+    pub(super) lane: Option<Lane>,
     /// Whose it is.
     pub(super) route: Arc<Route>,
 }
@@ -54,6 +55,8 @@ pub(super) struct Route {
     pub(super) broker: Arc<str>,
     /// Retry, order, capabilities.
     pub(super) policy: Policy,
+    /// How long its broker lets a message wait here, where there is a bound.
+    pub(super) patience: Option<Patience>,
     /// Which messages share a lane.
     pub(super) order: Order,
     /// Whether a lane goes on after a dead letter.
@@ -105,6 +108,16 @@ impl Route {
             tracing::warn!(plugin = %self.spec.plugin, subscription = %self.spec.name, ?reason, "subscription paused");
         }
         new
+    }
+
+    /// Something goes back to the broker undecided: where an order is promised, all that waits behind it does as well.
+    /// Answers how many those are.
+    pub(super) fn rewind(&self) -> usize {
+        if !self.policy.ordered {
+            return 0;
+        }
+        // Dropping them releases them.
+        self.lanes.rewind().len()
     }
 
     /// Takes back the reasons `matches` accepts.

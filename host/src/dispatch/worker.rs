@@ -20,8 +20,10 @@ use crate::dispatch::dead_letter;
 use crate::dispatch::desk::Desk;
 use crate::dispatch::held::Held;
 use crate::dispatch::outputs;
+use crate::dispatch::patience::{Doing, Verdict};
 use crate::dispatch::ready::{Next, Ready};
 use crate::dispatch::route::{Job, Pause, Route};
+use crate::dispatch::sweep;
 use crate::handler::{AttemptInfo, FailureKind, Fault, FaultKind, Handled, Handler, Outcome};
 
 /// What the workers of one plugin share.
@@ -40,14 +42,13 @@ pub(super) struct Crew {
 pub(super) async fn run(crew: Arc<Crew>, number: usize) {
     let mut desk = Desk::default();
     while let Some(job) = next(&crew, number, &mut desk).await {
-        let lane = job.lane;
         let route = desk.route(&job.route);
         if AssertUnwindSafe(process(&crew, &route, job, &mut desk))
             .catch_unwind()
             .await
             .is_err()
         {
-            recover(&route, lane);
+            recover(&route);
         }
         desk.keep(route);
         // A worker with a full queue would never give its thread back otherwise.
@@ -68,16 +69,17 @@ async fn next(crew: &Crew, number: usize, desk: &mut Desk) -> Option<Job> {
 }
 
 /// The host itself panicked outside a handler: the message was released, so what follows it must be as well.
-fn recover(route: &Route, lane: Option<u32>) {
+fn recover(route: &Route) {
     tracing::error!(plugin = %route.spec.plugin, subscription = %route.spec.name, "the host panicked: the message is released");
-    if let Some(lane) = lane {
-        drop(route.lanes.rewind(lane));
-    }
+    route.rewind();
 }
 
 async fn process(crew: &Crew, route: &Arc<Route>, job: Job, desk: &mut Desk) {
     let began = Instant::now();
     desk.tidy(began);
+    let Some(job) = in_time(crew, job, began) else {
+        return;
+    };
     if let Some(step) = attempt::before(
         job.delivery.message(),
         &route.policy,
@@ -111,6 +113,33 @@ async fn process(crew: &Crew, route: &Arc<Route>, job: Job, desk: &mut Desk) {
     let attempts = job.delivery.message().attempts;
     let step = attempt::decide(handled.result, attempts, &route.policy, fastrand::f64());
     carry_out(crew, job, step, handled.version, desk);
+}
+
+/// Looks at the times of a message whose turn has come; `None`: not now. One that has waited for as long as its broker lets
+/// it goes back, since its run might not end in time. So does one that waited while something before it went back. One that
+/// came back before its delay was over waits for the rest.
+fn in_time(crew: &Crew, job: Job, now: Instant) -> Option<Job> {
+    let Some(patience) = job.route.patience else {
+        return Some(job);
+    };
+    let delivered = job.delivery.delivered();
+    let over = patience.verdict(delivered, Doing::Queues, now);
+    let goes_back = job.route.policy.ordered && job.route.lanes.rewinding();
+    if goes_back || matches!(over, Verdict::Release { .. }) {
+        // First nothing new may come, or it would come before what is behind it goes.
+        let behind = job.route.rewind();
+        sweep::tell(&job.route, behind + 1);
+        return None;
+    }
+    match job.delivery.due().filter(|due| *due > now) {
+        None => Some(job),
+        Some(due) => {
+            let message = job.delivery.message();
+            let (attempts, first_failed_ms) = (message.attempts, message.first_failed_ms);
+            crew.held.keep(job, attempts, first_failed_ms, due);
+            None
+        }
+    }
 }
 
 /// Runs the handler. A panic of ours while it runs is charged like a trap, so that it ends.
@@ -299,7 +328,7 @@ fn commit(
         settlement,
         cause,
         version,
-        lane,
+        lane: lane.map(|lane| lane.number),
     });
     if cause.is_some() && route.on_dead_letter == OnDeadLetter::Halt {
         route.pause(Pause::Halted);

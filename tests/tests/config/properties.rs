@@ -538,20 +538,25 @@ fn rabbitmq() -> impl Strategy<Value = RabbitMq> {
                 arguments,
             },
         );
+    // More than twice any deadline.
+    let waits = (400_000..900_000u64).prop_map(Duration::from_secs);
     (
         1..60_000u64,
-        duration(),
+        (duration(), waits),
         prop::option::of(text()),
         prop::collection::btree_map("[a-z]{1,9}", exchange, 0..3),
         prop::collection::btree_map("[a-z]{1,9}", queue, 0..3),
     )
-        .prop_map(|(heartbeat, connect, name, exchanges, queues)| RabbitMq {
-            heartbeat: Duration::from_secs(heartbeat),
-            connect_timeout: connect + Duration::from_millis(1),
-            name,
-            declare: Declare { exchanges, queues },
-            ..RabbitMq::new("amqp://user:hunter2@127.0.0.1:5672/orders")
-        })
+        .prop_map(
+            |(heartbeat, (connect, waits), name, exchanges, queues)| RabbitMq {
+                heartbeat: Duration::from_secs(heartbeat),
+                connect_timeout: connect + Duration::from_millis(1),
+                consumer_timeout: waits,
+                name,
+                declare: Declare { exchanges, queues },
+                ..RabbitMq::new("amqp://user:hunter2@127.0.0.1:5672/orders")
+            },
+        )
 }
 
 fn process() -> impl Strategy<Value = (Telemetry, Admin, Host, Log)> {

@@ -7,6 +7,7 @@ pub(crate) mod kill;
 pub(crate) mod messages;
 pub(crate) mod order;
 pub(crate) mod outputs;
+pub(crate) mod patience;
 pub(crate) mod retries;
 pub(crate) mod server;
 pub(crate) mod stopping;
@@ -35,6 +36,10 @@ macro_rules! each_scenario {
             outputs::a_destination_that_refuses_is_waited_for [Obstructable Redelivers];
             messages::messages_of_five_mebibytes [];
             messages::odd_messages_are_handled_byte_for_byte [];
+            patience::retries_that_outlast_the_brokers_patience_are_counted [Patience Orders Redelivers Server];
+            patience::a_window_that_outlasts_the_brokers_patience_is_handled_once [Patience Redelivers Server];
+            patience::outputs_that_outlast_the_brokers_patience_are_made_anew [Patience Obstructable Redelivers Server];
+            patience::what_a_halted_subscription_has_in_hand_goes_back [Patience Orders Redelivers Server];
             server::a_server_absent_at_start_is_waited_for [Server];
             server::a_server_restarted_under_load_loses_nothing [Server Redelivers];
             server::connections_cut_under_load_lose_nothing [Server Redelivers];

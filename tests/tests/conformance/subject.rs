@@ -75,6 +75,11 @@ pub(crate) trait Subject: Sized {
     /// Makes a place that was created one whose order can be promised, where not every place is.
     async fn keep_order(&mut self, _place: &str) {}
 
+    /// From now on it waits only so long for a settlement, and hosts are told so. Only where its patience is bounded.
+    async fn lose_patience(&mut self, after: Duration) {
+        unreachable!("it waits for ever, not {after:?}");
+    }
+
     /// Publishes: id, key, headers and payload.
     async fn publish(&self, to: &str, messages: &[Outgoing]);
 

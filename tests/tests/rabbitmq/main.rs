@@ -5,6 +5,7 @@ mod faults;
 mod network;
 mod ordering;
 mod outputs;
+mod patience;
 mod reading;
 mod server;
 mod settling;

@@ -155,8 +155,7 @@ async fn a_stop_does_not_wait_for_a_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_loses_patience_is_gone_on_with() {
     let server = RabbitServer::start().await;
-    let impatient = "application:set_env(rabbit, consumer_timeout, 1000), application:set_env(rabbit, channel_tick_interval, 200).";
-    server.ctl(&["eval", impatient]).await;
+    server.lose_patience(Duration::from_secs(1)).await;
     for kind in KINDS {
         let queue = kind.as_str();
         server.declare(queue, queue, &[]).await;

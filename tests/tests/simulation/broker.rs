@@ -37,6 +37,12 @@ pub struct Entry {
     pub plan: Plan,
     pub key: Option<u8>,
     pub place: Place,
+    /// When it was delivered last.
+    pub since: Duration,
+    /// The host has said since then what is to become of it, or could not for the broker's sake.
+    pub asked: bool,
+    /// Not to run before, where it came back early to keep its place.
+    pub due: Option<Duration>,
     /// Attempts as given with the latest release.
     pub kept: u32,
     /// Deliveries that ended without a settlement.
@@ -83,6 +89,8 @@ pub struct World {
     pub dying: bool,
     /// Since when it drains, and until when what is in flight may finish.
     pub draining: Option<Duration>,
+    /// Since when an ordered subscription gives back all it has. What a fetch under way brings meanwhile goes back too.
+    pub going_back: Option<Duration>,
     tokens: HashMap<u64, usize>,
     last_token: u64,
     before: Duration,
@@ -100,6 +108,9 @@ impl World {
             plan: Plan::draw(&mut rng, setup.hangs),
             key: (rng.u8(0..8) != 0).then(|| rng.u8(0..setup.keys)),
             place: Place::Waiting,
+            since: Duration::ZERO,
+            asked: false,
+            due: None,
             kept: 0,
             strikes: 0,
             runs: 0,
@@ -124,6 +135,7 @@ impl World {
             life: 0,
             dying: false,
             draining: None,
+            going_back: None,
             tokens: HashMap::new(),
             last_token: 0,
             before: Duration::ZERO,
@@ -147,6 +159,7 @@ impl World {
     pub fn end_life(&mut self, lasted: Duration) {
         self.before += lasted;
         self.began = None;
+        self.check_patience();
         self.tokens.clear();
         for entry in &mut self.entries {
             entry.running = false;
@@ -216,6 +229,7 @@ impl World {
         room: Room,
         inbox: &Arc<Inbox>,
     ) -> Result<Vec<Delivery>, Option<Duration>> {
+        self.check_patience();
         let now = self.now();
         let most = match self.rng.bool() {
             true => room.messages,
@@ -249,9 +263,13 @@ impl World {
         self.last_token += 1;
         let token = self.last_token;
         self.tokens.insert(token, index);
+        let now = self.now();
         let entry = &mut self.entries[index];
         entry.place = Place::Owned(token);
         entry.done = false;
+        entry.since = now;
+        entry.asked = false;
+        let entry_due = entry.due;
         let message = Message {
             id: format!("m{index}").into(),
             id_stable: true,
@@ -281,7 +299,12 @@ impl World {
             request: false,
         };
         self.tell(format!("deliver m{index}"));
-        Delivery::new(Token(token), message, inbox)
+        let mut delivery = Delivery::new(Token(token), message, inbox);
+        if self.setup.patience.is_some() {
+            let rest = entry_due.map(|due| due.saturating_sub(now));
+            delivery.arrived(Instant::now(), rest.map(|rest| Instant::now() + rest));
+        }
+        delivery
     }
 
     /// The message behind a token, if this is still its owner.
@@ -308,6 +331,7 @@ impl World {
         let Some(index) = self.owner(token) else {
             return Err(SettleError::Fenced("it is not yours".to_owned()));
         };
+        self.check_patience();
         match settlement {
             Settlement::Accept => {
                 self.check_accept(index);
@@ -320,11 +344,14 @@ impl World {
                 self.check_release(index, attempts);
                 self.tell(format!("release m{index} {after:?} {attempts}"));
                 let now = self.now();
+                let ordered = self.setup.ordered();
                 let entry = &mut self.entries[index];
                 entry.kept = attempts;
-                entry.place = match after {
-                    Some(after) => Place::Delayed(now + after),
-                    None => Place::Waiting,
+                entry.due = after.map(|after| now + after);
+                entry.place = match entry.due {
+                    // It keeps its place, and so comes at once.
+                    Some(due) if !ordered => Place::Delayed(due),
+                    _ => Place::Waiting,
                 };
             }
         }

@@ -222,7 +222,7 @@ fn policy(setup: &Setup) -> Policy {
             keeps_attempts: true,
             native_dead_letter: false,
             atomic: setup.atomic,
-            patience: None,
+            patience: setup.patience,
         },
     }
 }

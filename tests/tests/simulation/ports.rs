@@ -85,7 +85,9 @@ fn unavailable() -> SettleError {
 impl World {
     fn settle_one(&mut self, settle: &Settle) -> Result<(), SettleError> {
         let now = self.now();
+        self.asks(settle.token);
         if !self.setup.up("settle", now) || self.fault() {
+            self.asks_in_vain(settle.token);
             return Err(unavailable());
         }
         if self.setup.fences && self.fault() {
@@ -102,6 +104,7 @@ impl World {
     fn commit_one(&mut self, commit: &Commit) -> Committed {
         let now = self.now();
         if !self.setup.up("settle", now) || self.fault() {
+            self.asks_in_vain(commit.parcel.token);
             return Committed::NotSettled(unavailable());
         }
         for (place, publication) in commit.publications.iter().enumerate() {
@@ -181,6 +184,7 @@ impl Settler for SimSettler {
                 let mut failed = false;
                 let one = |settle: &Settle| {
                     if ordered && failed {
+                        world.asks(settle.token);
                         return Err(unavailable());
                     }
                     let result = world.settle_one(settle);

@@ -60,6 +60,8 @@ pub struct Setup {
     /// A dependency of every handler is down until then.
     pub unavailable_until: Duration,
     pub lives: Vec<End>,
+    /// How long the broker waits for a settlement before it delivers again.
+    pub patience: Option<Duration>,
 }
 
 fn ms(rng: &mut Rng, to: u64) -> Duration {
@@ -90,7 +92,9 @@ impl Setup {
             });
         }
         lives.push(End::Finish);
-        Self {
+        // Drawn beside the others, so that it changes nothing of them.
+        let mut beside = rng.clone();
+        let setup = Self {
             messages: rng.usize(1..40),
             keys: rng.u8(1..6),
             order,
@@ -115,6 +119,13 @@ impl Setup {
             },
             outages,
             lives,
+            patience: None,
+        };
+        // An answer that takes a minute is in nobody's hands, and a handler that never ends neither.
+        let bounded = !setup.slow && !setup.hangs && beside.bool();
+        Self {
+            patience: bounded.then(|| Duration::from_secs(beside.u64(3..14))),
+            ..setup
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::stream::{self, BoxStream, ReadyChunks, SelectAll};
+use futures_util::stream::{self, BoxStream, FusedStream as _, ReadyChunks, SelectAll};
 use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
@@ -33,6 +33,8 @@ pub(super) struct Consumers {
     tags: Vec<ShortString>,
     /// Those that were told to end and have not.
     ending: Vec<ShortString>,
+    /// Nothing is read until somebody wants it.
+    resting: bool,
     pub(super) prefetch: u16,
 }
 
@@ -43,6 +45,7 @@ impl Consumers {
             items: SelectAll::new().ready_chunks(AT_ONCE),
             tags: Vec::new(),
             ending: Vec::new(),
+            resting: false,
             prefetch,
         }
     }
@@ -65,8 +68,29 @@ impl Consumers {
         self.end_these(live, before).await
     }
 
+    /// Reads no more until [`wake`](Self::wake). What was on its way still comes.
+    pub(super) async fn rest(&mut self, live: &Live) -> lapin::Result<()> {
+        self.end(live).await?;
+        self.resting = true;
+        Ok(())
+    }
+
+    /// Reads again.
+    pub(super) async fn wake(&mut self, sub: &Subscription, live: &Live) -> lapin::Result<()> {
+        if self.items.is_terminated() {
+            self.items = SelectAll::new().ready_chunks(AT_ONCE);
+        }
+        self.resting = false;
+        self.consume(sub, live).await
+    }
+
+    pub(super) fn resting(&self) -> bool {
+        self.resting
+    }
+
     /// Tells those that read to end. What was on its way to them still comes.
     pub(super) async fn end(&mut self, live: &Live) -> lapin::Result<()> {
+        self.resting = false;
         let tags = std::mem::take(&mut self.tags);
         self.end_these(live, tags).await
     }
@@ -80,9 +104,12 @@ impl Consumers {
         Ok(())
     }
 
-    /// What came; `None` once all have ended.
+    /// What came; `None` once all have ended, but for a rest. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<Vec<Item>> {
-        self.items.next().await
+        match self.items.next().await {
+            None if self.resting => std::future::pending().await,
+            items => items,
+        }
     }
 
     /// Whether a consumer that ended had been told to.

@@ -13,6 +13,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
+use super::notes::Note;
 use super::wire::Received;
 use crate::delivery::Token;
 
@@ -32,6 +35,23 @@ pub(super) struct Held {
     pub(super) deliveries: u32,
     /// Minted for it, where it had none.
     pub(super) minted: Option<bytestring::ByteString>,
+    /// Since when the server waits for its settlement.
+    pub(super) since: Instant,
+    /// Where it is.
+    pub(super) with: With,
+    /// What is to be known of it should it come again in its place.
+    pub(super) note: Note,
+}
+
+/// Who has a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum With {
+    /// It was read and not handed over.
+    Source,
+    /// It was handed over.
+    Host,
+    /// It waited too long to be handed over and is being given back.
+    Nobody,
 }
 
 /// What is sent to settle tags: this one, or with `multiple` all up to it.
@@ -66,11 +86,11 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// A new channel: whatever is in hand comes again, and can no longer be settled. Answers how many that are.
-    pub(super) fn begin(&mut self) -> (Epoch, usize) {
+    /// A new channel: whatever is in hand comes again, and can no longer be settled. Answers it, in its order.
+    pub(super) fn begin(&mut self) -> (Epoch, Vec<Held>) {
         self.epoch = Epoch(self.epoch.0 + 1);
-        let lost = self.held.len();
-        self.held.clear();
+        let mut lost: Vec<Held> = self.held.drain().map(|(_, held)| held).collect();
+        lost.sort_unstable_by_key(|held| held.received.tag);
         self.done.clear();
         self.through = 0;
         (self.epoch, lost)
@@ -95,6 +115,24 @@ impl Ledger {
     /// The delivery of this name; `None` where it is settled, or its channel is gone.
     pub(super) fn held(&self, token: Token) -> Option<&Held> {
         self.held.get(&token)
+    }
+
+    /// The same, to note something about it.
+    pub(super) fn held_mut(&mut self, token: Token) -> Option<&mut Held> {
+        self.held.get_mut(&token)
+    }
+
+    /// What was read by then and not handed over since, in its order. It is marked as being given back.
+    pub(super) fn unwanted(&mut self, by: Instant) -> Vec<(Token, Held)> {
+        let mut unwanted = Vec::new();
+        for (token, held) in &mut self.held {
+            if held.with == With::Source && held.since <= by {
+                held.with = With::Nobody;
+                unwanted.push((*token, held.clone()));
+            }
+        }
+        unwanted.sort_unstable_by_key(|(token, _)| *token);
+        unwanted
     }
 
     /// Deliveries in hand.

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::Receiver;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connect::words;
 use super::consumers::qos;
+use super::ledger::With;
+use super::parking::{Parking, as_it_was, beside, lost, park_and_acknowledge};
 use super::step::{Step, step};
-use super::subscription::{Live, Parking, Subscription, beside};
+use super::subscription::Subscription;
 use super::worker::Fetched;
 use crate::delivery::{Delivery, Inbox, Token};
 use crate::ports::{BrokerError, Room, Settle, SettleError, Settler, Source};
@@ -21,6 +24,8 @@ pub(super) struct RabbitSource {
     pub(super) read: Receiver<Fetched>,
     /// Read and not handed over.
     pub(super) ready: VecDeque<Fetched>,
+    /// It was said that a fetch waits for messages.
+    pub(super) asking: bool,
     pub(super) stopped: CancellationToken,
     /// Ends the worker when source and settler are both gone.
     pub(super) _worker: Arc<DropGuard>,
@@ -31,6 +36,7 @@ impl RabbitSource {
         while let Ok(fetched) = self.read.try_recv() {
             self.ready.push_back(fetched);
         }
+        let now = Instant::now();
         let mut taken = Vec::with_capacity(room.messages.min(self.ready.len()));
         let mut bytes = 0_usize;
         while taken.len() < room.messages
@@ -43,9 +49,11 @@ impl RabbitSource {
             let Some(Fetched { token, message }) = self.ready.pop_front() else {
                 break;
             };
-            if self.sub.hand_over(token) {
+            if let Some((since, due)) = self.sub.hand_over(token, now) {
                 bytes = bytes.saturating_add(size);
-                taken.push(Delivery::new(token, message, &self.inbox));
+                let mut delivery = Delivery::new(token, message, &self.inbox);
+                delivery.arrived(since, due);
+                taken.push(delivery);
             }
         }
         taken
@@ -55,6 +63,11 @@ impl RabbitSource {
         self.sub.offer(room.bytes);
         loop {
             let taken = self.take(room);
+            // Nothing that others share is touched while there is something.
+            if self.asking != taken.is_empty() {
+                self.asking = taken.is_empty();
+                self.sub.ask(self.asking);
+            }
             if !taken.is_empty() {
                 return Ok(taken);
             }
@@ -87,17 +100,13 @@ impl RabbitSource {
         }
         let Some(live) = self.sub.live() else { return };
         let tokens: Vec<Token> = self.ready.drain(..).map(|f| f.token).collect();
-        let mut batch = Vec::new();
-        for token in tokens {
-            if let Some(held) = self.sub.held(token) {
-                let before =
-                    super::wire::parked::Parked::of(&held.received, self.sub.reading(held.own));
-                let deliveries = held.deliveries;
-                let beside = beside(&held, before.attempts, before.first_failed_ms, deliveries);
-                let tier = None;
-                batch.push((token, Parking { held, tier, beside }));
-            }
-        }
+        let held = tokens
+            .into_iter()
+            .filter_map(|token| Some((token, self.sub.held(token)?)));
+        let batch = held
+            .filter(|(_, held)| held.with == With::Source)
+            .map(|(token, held)| (token, as_it_was(&self.sub, held)));
+        let batch = batch.collect();
         // What could not be moved is the server's when the connection closes.
         drop(park_and_acknowledge(&self.sub, &live, batch).await);
     }
@@ -111,35 +120,6 @@ impl Source for RabbitSource {
     fn stop(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(self.leave())
     }
-}
-
-/// Parks, then acknowledges what was taken. Answers in order.
-async fn park_and_acknowledge(
-    sub: &Subscription,
-    live: &Live,
-    batch: Vec<(Token, Parking)>,
-) -> Vec<Result<(), SettleError>> {
-    let (tokens, parkings): (Vec<Token>, Vec<Parking>) = batch.into_iter().unzip();
-    let parked = sub.park(live, &parkings).await;
-    let taken: Vec<Token> = parked
-        .iter()
-        .zip(&tokens)
-        .filter_map(|(result, token)| result.is_ok().then_some(*token))
-        .collect();
-    let acknowledged = sub.acknowledge(live, &taken).await;
-    let results = parked
-        .into_iter()
-        .map(|result| match (result, &acknowledged) {
-            (Ok(()), Ok(())) => Ok(()),
-            (Ok(()), Err(error)) => Err(lost(error)),
-            (Err(reason), _) => Err(SettleError::Unavailable(reason)),
-        });
-    results.collect()
-}
-
-/// The connection is going: the message comes again by the next.
-fn lost(why: &str) -> SettleError {
-    SettleError::Fenced(format!("rabbitmq: {why}; it comes again"))
 }
 
 pub(super) struct RabbitSettler {
@@ -164,7 +144,13 @@ impl RabbitSettler {
             };
             match step(settle.settlement, self.sub.ordered) {
                 Step::Acknowledge => accepted.push((index, token)),
-                Step::Return => {
+                Step::Return {
+                    after,
+                    attempts,
+                    first_failed_ms,
+                } => {
+                    let due = after.and_then(|after| Instant::now().checked_add(after));
+                    self.sub.remember(token, attempts, first_failed_ms, due);
                     self.sub.rewind();
                     results[index] = Ok(());
                 }

@@ -31,8 +31,13 @@ pub(super) enum Step {
         attempts: u32,
         first_failed_ms: Option<u64>,
     },
-    /// Left unacknowledged, and given back by the end of the connection, with all behind it.
-    Return,
+    /// Left unacknowledged, and given back by the end of the connection, with all behind it. The host keeps in mind what has
+    /// no place there.
+    Return {
+        after: Option<Duration>,
+        attempts: u32,
+        first_failed_ms: Option<u64>,
+    },
 }
 
 /// A holding queue: how long it holds, in milliseconds.
@@ -65,7 +70,15 @@ impl Tier {
 pub(super) fn step(settlement: Settlement, ordered: bool) -> Step {
     match settlement {
         Settlement::Accept => Step::Acknowledge,
-        Settlement::Release { .. } if ordered => Step::Return,
+        Settlement::Release {
+            after,
+            attempts,
+            first_failed_ms,
+        } if ordered => Step::Return {
+            after,
+            attempts,
+            first_failed_ms,
+        },
         Settlement::Release {
             after,
             attempts,

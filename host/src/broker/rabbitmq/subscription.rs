@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -16,17 +16,18 @@ use lapin::options::BasicAckOptions;
 use lapin::types::ShortString;
 use lapin::{Channel, Connection};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::confirm::{Outcome, Publish};
 use super::connect::{within, words};
 use super::declare::{Declaration, Piece};
-use super::ledger::{Epoch, Held, Ledger};
+use super::ledger::{Epoch, Held, Ledger, With};
 use super::link::Own;
+use super::notes::{Note, Notes};
 use super::outlet::Outlet;
 use super::step::Tier;
-use super::wire::parked::Parked;
-use super::wire::{self, Reading, short};
+use super::wire::{Reading, Received, short};
 use crate::delivery::Token;
 use crate::ports::{BrokerError, SubscriptionSpec};
 
@@ -56,6 +57,8 @@ struct State {
     handed: HashSet<Token>,
     /// Nothing is handed over until the server has everything again.
     rewinding: bool,
+    /// About what was given back in its place.
+    notes: Notes,
 }
 
 /// See the module.
@@ -73,15 +76,13 @@ pub(super) struct Subscription {
     own: Reading,
     state: Mutex<State>,
     pub(super) outlet: Arc<Outlet>,
+    /// How long a message may wait to be handed over.
+    pub(super) waits: Duration,
+    /// A fetch waits for messages.
+    asked: AtomicBool,
+    asks: Notify,
     /// Reading has stopped: from now on a settlement waits until the server has dealt with it.
     pub(super) stopping: CancellationToken,
-}
-
-/// A message that is to wait.
-pub(super) struct Parking {
-    pub(super) held: Held,
-    pub(super) tier: Option<Tier>,
-    pub(super) beside: Parked,
 }
 
 impl Subscription {
@@ -89,6 +90,7 @@ impl Subscription {
         broker: &Arc<str>,
         spec: &SubscriptionSpec,
         quorum: bool,
+        waits: Duration,
         declared: Vec<Piece>,
         outlet: Arc<Outlet>,
     ) -> Result<Self, BrokerError> {
@@ -123,8 +125,12 @@ impl Subscription {
                 live: None,
                 handed: HashSet::new(),
                 rewinding: false,
+                notes: Notes::default(),
             }),
             outlet,
+            waits,
+            asked: AtomicBool::new(false),
+            asks: Notify::new(),
             stopping: CancellationToken::new(),
         })
     }
@@ -165,15 +171,34 @@ impl Subscription {
         live
     }
 
-    /// It is lost: what is in hand comes again. Answers how much that is.
-    pub(super) fn down(&self) -> usize {
+    /// It is lost, or `ours`: taken down by the host. What is in hand comes again. Answers how much that is.
+    pub(super) fn down(&self, ours: bool) -> usize {
         let mut state = self.state.lock();
         state.live = None;
         let lost = state.ledger.begin().1;
         if state.handed.is_empty() {
             state.rewinding = false;
         }
-        lost
+        if self.ordered {
+            let notes = lost.iter().map(|held| {
+                let returns = held.note.returns.saturating_add(u32::from(ours));
+                let note = Note {
+                    returns,
+                    ..held.note
+                };
+                (&*held.received, note)
+            });
+            state.notes.write(notes);
+        }
+        lost.len()
+    }
+
+    /// What is remembered of a message that arrives.
+    pub(super) fn note(&self, received: &Received) -> Note {
+        if !self.ordered {
+            return Note::default();
+        }
+        self.state.lock().notes.take(received).unwrap_or_default()
     }
 
     pub(super) fn live(&self) -> Option<Arc<Live>> {
@@ -188,17 +213,85 @@ impl Subscription {
         self.state.lock().ledger.held(token).cloned()
     }
 
-    /// Whether a message may be handed over. One that came by a connection that is lost comes again; while rewinding all
-    /// of them do.
-    pub(super) fn hand_over(&self, token: Token) -> bool {
+    /// Whether a message may be handed over, and if so, since when the server waits for it, and before when it shall not
+    /// run. One that came by a connection that is lost comes again; while rewinding all of them do. One that has waited too
+    /// long is not handed over any more: it is given back.
+    pub(super) fn hand_over(
+        &self,
+        token: Token,
+        now: Instant,
+    ) -> Option<(Instant, Option<Instant>)> {
         let mut state = self.state.lock();
-        if state.rewinding || state.ledger.held(token).is_none() {
-            return false;
+        if state.rewinding {
+            return None;
         }
+        let held = state.ledger.held_mut(token)?;
+        if held.with != With::Source || now.saturating_duration_since(held.since) >= self.waits {
+            return None;
+        }
+        held.with = With::Host;
+        let times = (held.since, held.note.due);
         if self.ordered {
             state.handed.insert(token);
         }
-        true
+        Some(times)
+    }
+
+    /// What has waited too long to be handed over: it is to be given back, in its order, and nobody gets it meanwhile.
+    pub(super) fn unwanted(&self, now: Instant) -> Vec<(Token, Held)> {
+        match now.checked_sub(self.waits) {
+            Some(by) => self.state.lock().ledger.unwanted(by),
+            None => Vec::new(),
+        }
+    }
+
+    /// These could not be given back: somebody may have them after all, or they are tried again.
+    pub(super) fn still_here(&self, tokens: impl Iterator<Item = Token>) {
+        let mut state = self.state.lock();
+        for token in tokens {
+            if let Some(held) = state.ledger.held_mut(token) {
+                held.with = With::Source;
+            }
+        }
+    }
+
+    /// A fetch waits for messages, or does not any more.
+    pub(super) fn ask(&self, waits: bool) {
+        self.asked.store(waits, Ordering::Release);
+        if waits {
+            self.asks.notify_waiters();
+        }
+    }
+
+    /// Waits until a fetch waits for messages.
+    pub(super) async fn wanted(&self) {
+        loop {
+            let asks = self.asks.notified();
+            tokio::pin!(asks);
+            asks.as_mut().enable();
+            if self.asked.load(Ordering::Acquire) {
+                return;
+            }
+            asks.await;
+        }
+    }
+
+    /// A message under an order promise is to come again with these.
+    pub(super) fn remember(
+        &self,
+        token: Token,
+        attempts: u32,
+        first_failed_ms: Option<u64>,
+        due: Option<Instant>,
+    ) {
+        if let Some(held) = self.state.lock().ledger.held_mut(token) {
+            held.note = Note {
+                attempts,
+                first_failed_ms,
+                due,
+                ..held.note
+            };
+        }
     }
 
     /// All that is in hand under an order promise is to come again, in its place: some of it was released. At a stop the
@@ -238,6 +331,11 @@ impl Subscription {
         tiers.map(|tier| (tier, own.holding(tier).name)).collect()
     }
 
+    /// The holding queue of this tier, to be declared.
+    pub(super) fn holding_of(&self, tier: Tier) -> Declaration {
+        self.state.lock().own.holding(tier)
+    }
+
     /// There is a holding queue of this tier.
     pub(super) fn used(&self, tier: Tier) {
         self.state.lock().own.used(tier);
@@ -268,98 +366,5 @@ impl Subscription {
             live.broken.cancel();
             words(&error)
         })
-    }
-
-    /// Puts messages into the subscription's own queues. Answers in order; what is wrong where one was not taken.
-    pub(super) async fn park(&self, live: &Live, batch: &[Parking]) -> Vec<Result<(), String>> {
-        let mut results = Vec::with_capacity(batch.len());
-        for chunk in batch.chunks(AT_ONCE) {
-            let parked = self.park_some(live, chunk).await;
-            results.extend(parked.unwrap_or_else(|reason| vec![Err(reason); chunk.len()]));
-        }
-        results
-    }
-
-    async fn park_some(
-        &self,
-        live: &Live,
-        batch: &[Parking],
-    ) -> Result<Vec<Result<(), String>>, String> {
-        let outlet = self.outlet.live()?;
-        let mut into = Vec::with_capacity(batch.len());
-        for one in batch {
-            let Some(tier) = one.tier else {
-                into.push(self.retry.clone());
-                continue;
-            };
-            let queue = self.state.lock().own.holding(tier);
-            if let Err(error) = outlet.queue(&queue).await {
-                let reason = words(&error);
-                return Err(format!("rabbitmq: queue `{}`: {reason}", queue.name));
-            }
-            self.used(tier);
-            into.push(queue.name);
-        }
-        let publishes = batch.iter().zip(into).map(|(one, queue)| {
-            let beside = one.beside.clone();
-            Publish {
-                exchange: ShortString::default(),
-                routing_key: queue,
-                properties: beside.properties(&one.held.received, self.reading(one.held.own)),
-                payload: &one.held.received.payload,
-            }
-        });
-        let publishes: Vec<Publish<'_>> = publishes.collect();
-        let frame_max = outlet.frame_max();
-        if let Some(wide) = publishes
-            .iter()
-            .find(|p| wire::too_large(&p.properties, frame_max))
-        {
-            let id = wide
-                .properties
-                .message_id()
-                .as_ref()
-                .map(ShortString::as_str);
-            return Err(format!(
-                "rabbitmq: message `{}` cannot wait: with what is noted beside it, its headers are larger than a frame ({frame_max} bytes)",
-                id.unwrap_or_default()
-            ));
-        }
-        let outcomes = outlet.confirmed(&publishes).await;
-        let results = outcomes.into_iter().zip(batch).zip(&publishes);
-        let results = results.map(|((outcome, one), publish)| match outcome {
-            Some(Outcome::Taken) => Ok(()),
-            Some(Outcome::Returned(said)) => {
-                match one.tier {
-                    Some(tier) => {
-                        self.gone(tier);
-                        outlet.gone(&publish.routing_key);
-                    }
-                    // The queue that is read beside the source was deleted: all is declared anew.
-                    None => live.broken.cancel(),
-                }
-                Err(format!("rabbitmq: a queue of its own is gone: {said}"))
-            }
-            Some(Outcome::Refused) => Err("rabbitmq: a queue of its own refused it".to_owned()),
-            Some(Outcome::Lost(error)) => Err(format!("rabbitmq: {}", words(&error))),
-            None => Err("rabbitmq: no confirmation".to_owned()),
-        });
-        Ok(results.collect())
-    }
-}
-
-/// What stands beside a message that waits.
-pub(super) fn beside(
-    held: &Held,
-    attempts: u32,
-    first_failed_ms: Option<u64>,
-    deliveries: u32,
-) -> Parked {
-    Parked {
-        attempts,
-        first_failed_ms,
-        deliveries,
-        id: held.minted.clone(),
-        ..Parked::default()
     }
 }

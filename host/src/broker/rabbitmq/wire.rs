@@ -48,7 +48,7 @@ const RAW: &str = "wharf-raw-headers";
 /// As the server itself writes it where it stamps messages: the property has whole seconds.
 pub(super) const TIMESTAMP_MS: &str = "timestamp_in_ms";
 /// Set by quorum queues at each delivery after the first.
-const DELIVERY_COUNT: &str = "x-delivery-count";
+pub(super) const DELIVERY_COUNT: &str = "x-delivery-count";
 
 /// Names that are not headers, or that the server would act on.
 const RESERVED: [&str; 14] = [

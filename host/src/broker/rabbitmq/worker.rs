@@ -3,6 +3,9 @@
 //! It consumes from the source and from the subscription's own queue, by one channel ([`consumers`](super::consumers)). What arrives goes to the source by
 //! a queue with room for the prefetch of both; only what a lost connection left in it makes the worker wait. When the size
 //! of messages asks for another prefetch, new consumers take the place of the old ones ([`prefetch`](super::prefetch)).
+//!
+//! The server's patience with what was read ahead runs out too, while the host fetches nothing (it is paused, or busy). What
+//! has waited for half of it is given back, and nothing more is read until a fetch waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +15,19 @@ use bytestring::ByteString;
 use lapin::Connection;
 use lapin::message::Delivery;
 use tokio::sync::mpsc::Sender;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::{Endpoint, Trouble};
 use super::consumers::{Consumers, Item};
 use super::declare;
-use super::ledger::Held;
+use super::ledger::{Held, With};
 use super::link::{Pace, Tries};
+use super::parking::{Parking, beside};
 use super::prefetch::{FIRST, Sizes};
+use super::rest::looks;
 use super::step::{Arrival, Tier, arrival};
-use super::subscription::{Live, Parking, Subscription, beside};
+use super::subscription::{Live, Subscription};
 use super::wire::parked::{self, Parked};
 use super::wire::{self, Received};
 use crate::broker::waiting::Part;
@@ -72,7 +78,15 @@ impl Worker {
         loop {
             let trouble = match self.once().await {
                 Ok(End::Closed) => break,
-                Ok(End::Rewound) => continue,
+                Ok(End::Rewound) => {
+                    // The server has everything until somebody wants it: a host that is paused keeps nobody else from it.
+                    tokio::select! {
+                        () = self.sub.wanted() => {}
+                        () = stopping.cancelled() => {}
+                        () = closing.cancelled() => {}
+                    }
+                    continue;
+                }
                 Ok(End::Broke(trouble)) | Err(trouble) => trouble,
             };
             self.part.trouble(&trouble.reason);
@@ -99,7 +113,7 @@ impl Worker {
         let (live, consumers) = opened?;
         self.part.well();
         let end = self.read(&live, consumers).await;
-        let lost = self.sub.down();
+        let lost = self.sub.down(matches!(end, End::Rewound));
         if lost > 0 {
             tracing::info!(queue = %self.sub.queue, lost, "rabbitmq: comes again");
         }
@@ -141,7 +155,7 @@ impl Worker {
         let live = self.sub.up(connection, channel);
         let consuming = consumers.consume(&self.sub, &live).await;
         if let Err(error) = consuming {
-            self.sub.down();
+            self.sub.down(false);
             return Err(trouble(error));
         }
         Ok((live, consumers))
@@ -167,6 +181,7 @@ impl Worker {
     async fn read(&mut self, live: &Live, mut consumers: Consumers) -> End {
         let stopping = self.sub.stopping.clone();
         let mut cancelled = false;
+        let mut looks = looks(self.sub.waits);
         loop {
             tokio::select! {
                 biased;
@@ -180,6 +195,16 @@ impl Worker {
                         return End::Broke(self.endpoint.trouble(&error));
                     }
                 }
+                _at = looks.tick() => {
+                    if let Err(error) = self.sub.look(live, &mut consumers).await {
+                        return End::Broke(self.endpoint.trouble(&error));
+                    }
+                }
+                () = self.sub.wanted(), if consumers.resting() => {
+                    if let Err(error) = consumers.wake(&self.sub, live).await {
+                        return End::Broke(self.endpoint.trouble(&error));
+                    }
+                }
                 items = consumers.next() => {
                     let Some(items) = items else {
                         return self.finish(live).await;
@@ -189,7 +214,10 @@ impl Worker {
                     }
                 }
             }
-            if !cancelled && let Err(error) = self.resize(live, &mut consumers).await {
+            if !cancelled
+                && !consumers.resting()
+                && let Err(error) = self.resize(live, &mut consumers).await
+            {
                 return End::Broke(self.endpoint.trouble(&error));
             }
         }
@@ -222,11 +250,12 @@ impl Worker {
         items: Vec<Item>,
     ) -> Result<(), End> {
         let mut moves = Vec::new();
+        let now = Instant::now();
         for item in items {
             match item {
                 Item::Delivered { own, delivery } => {
                     self.tries.worked();
-                    moves.extend(self.arrived(live, own, *delivery).await);
+                    moves.extend(self.arrived(live, own, *delivery, now).await);
                 }
                 Item::Failed(error) => return Err(End::Broke(self.endpoint.trouble(&error))),
                 Item::Ended(tag) if consumers.was_told(&tag) => {}
@@ -262,6 +291,7 @@ impl Worker {
         live: &Live,
         own: bool,
         delivery: Delivery,
+        since: Instant,
     ) -> Option<(Token, Parking)> {
         let received = Received {
             tag: delivery.delivery_tag,
@@ -276,7 +306,10 @@ impl Worker {
             self.sub.used(Tier(tier));
         }
         let before = Parked::of(&received, reading);
+        let note = self.sub.note(&received);
+        let returns = u64::from(note.returns);
         let count = received.delivery_count();
+        let count = count.map(|count| count.saturating_sub(returns));
         let fate = arrival(
             before.deliveries,
             count,
@@ -285,11 +318,15 @@ impl Worker {
         );
         let (Arrival::Hand(deliveries) | Arrival::Move(deliveries)) = fate;
         let mut minted: Option<ByteString> = None;
-        let message = wire::read(&received, reading, deliveries, || {
+        let mut message = wire::read(&received, reading, deliveries, || {
             let id = ByteString::from(uuid::Uuid::now_v7().to_string());
             minted = Some(id.clone());
             id
         });
+        if note.attempts > 0 {
+            message.attempts = note.attempts;
+            message.first_failed_ms = note.first_failed_ms;
+        }
         self.sizes.saw(message.size());
         let held = Held {
             epoch: live.epoch,
@@ -297,6 +334,9 @@ impl Worker {
             own,
             deliveries: deliveries.saturating_sub(1),
             minted,
+            since,
+            with: With::Source,
+            note,
         };
         let token = self.sub.took(held.clone())?;
         if let Arrival::Move(deliveries) = fate {

@@ -33,6 +33,13 @@ pub struct RabbitMq {
     #[serde(default = "RabbitMq::connect_timeout", with = "duration")]
     #[schemars(with = "duration::Text")]
     pub connect_timeout: Duration,
+    /// How long the server waits for a message to be settled, as its own configuration says (`consumer_timeout` in
+    /// `rabbitmq.conf`, there in milliseconds; a policy or an argument of the queue from 3.12 on). After that it closes the channel and
+    /// delivers again what was in hand. What waits in the host for half of it is given back before; `limits.deadline` of plugins
+    /// that read from there has to be less than half. Where the server waits for ever, write something long.
+    #[serde(default = "RabbitMq::consumer_timeout", with = "duration")]
+    #[schemars(with = "duration::Text")]
+    pub consumer_timeout: Duration,
     /// Of which kind the queues are that the host makes for itself: those of messages that come again, and of dead letters.
     /// Those in which messages wait for a retry are always quorum queues.
     #[serde(default)]
@@ -55,6 +62,11 @@ impl RabbitMq {
         Duration::from_secs(5)
     }
 
+    /// What the server waits unless it is told otherwise.
+    fn consumer_timeout() -> Duration {
+        Duration::from_secs(30 * 60)
+    }
+
     /// RabbitMQ at this URL, everything else by default.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
@@ -63,6 +75,7 @@ impl RabbitMq {
             tls: Tls::default(),
             heartbeat: Self::heartbeat(),
             connect_timeout: Self::connect_timeout(),
+            consumer_timeout: Self::consumer_timeout(),
             queue_kind: QueueKind::default(),
             name: None,
             declare: Declare::default(),

@@ -3,6 +3,10 @@
 use std::io::ErrorKind;
 
 use super::Check;
+#[cfg(feature = "rabbitmq")]
+use crate::config::Broker;
+#[cfg(feature = "rabbitmq")]
+use crate::config::duration::render;
 use crate::config::tree::Path;
 use crate::config::{OnComponentError, OnDeadLetter, Order, Plugin};
 
@@ -82,6 +86,8 @@ fn limits(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
             )
             .set_help("write at least `64KiB`; the default is `128MiB`");
     }
+    #[cfg(feature = "rabbitmq")]
+    patience(check, path, plugin);
     if plugin.recycle.idle.is_zero() {
         check
             .value(
@@ -101,6 +107,43 @@ fn limits(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
             )
             .add_related(place, "the budget of all instances is here");
     }
+}
+
+/// A run that is longer than its broker waits would be done again. Half of that is for waiting, half for the run.
+#[cfg(feature = "rabbitmq")]
+fn patience(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
+    let deadline = plugin.limits.deadline;
+    // One problem is enough: the shortest of them.
+    let shortest = plugin
+        .subscribe
+        .values()
+        .filter_map(|one| match check.broker(&one.broker) {
+            Some(Broker::RabbitMq(broker)) => Some((broker.consumer_timeout, &one.broker)),
+            _ => None,
+        })
+        .min();
+    let Some((patience, broker)) = shortest.filter(|(patience, _)| deadline >= *patience / 2)
+    else {
+        return;
+    };
+    let at = path.key("limits").key("deadline");
+    let (half, patience) = (render(patience / 2), render(patience));
+    let message = format!(
+        "a run may take {}, and `{broker}` waits {patience} for a message: half of that is left for its run",
+        render(deadline)
+    );
+    let help = format!(
+        "write less than `{half}`, or have the server wait longer (`consumer_timeout` in its `rabbitmq.conf`) and say so with `consumer_timeout` under `brokers.{broker}`"
+    );
+    let place = Path::of(["brokers", broker.as_str()]);
+    let place = match check.stands(&place.key("consumer_timeout")) {
+        true => check.merged.value_span(&place.key("consumer_timeout")),
+        false => check.merged.key_span(&place),
+    };
+    check
+        .value(&at, message)
+        .add_related(place, "messages come from there")
+        .set_help(help);
 }
 
 /// Whether the file can be opened; what is in it, the host checks later. With `skip` and `last-good` a plugin that

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::commit::Commit;
 use crate::delivery::Entry;
+use crate::dispatch::patience::{Doing, Patience, Verdict};
 use crate::ports::Settle;
 
 /// First and longest wait before held work is tried again.
@@ -46,7 +47,7 @@ pub(super) struct Pending {
     /// The wait after the last failure, and when it is over. `None` while all is well.
     backoff: Option<(Duration, Instant)>,
     letting_go: bool,
-    /// Lanes of which something was released while letting go: what follows it must be released as well.
+    /// Lanes of which something was given up: what follows it must be released as well, until all in hand has ended.
     let_go_lanes: HashSet<u32>,
 }
 
@@ -64,6 +65,13 @@ impl Work {
     /// Its outputs are all confirmed: letting go of it now would only repeat them.
     fn only_settles(&self) -> bool {
         self.begun && self.commit.publications.is_empty()
+    }
+
+    /// It waits for a destination, or behind one of its lane that does. Where only the broker has to be told, giving it up
+    /// would be a settlement like any other.
+    fn waits_to_publish(&self, behind: bool) -> bool {
+        !self.commit.publications.is_empty()
+            && (behind || self.failed || self.stuck_until.is_some())
     }
 
     /// When it may be tried, its lane aside; `None`: at once.
@@ -192,6 +200,50 @@ impl Pending {
         work.chain(dropped)
             .map(|due| due.unwrap_or_else(Instant::now))
             .min()
+    }
+
+    /// Gives up what waits for a destination and has been in hand for as long as its broker lets it: its outputs are
+    /// discarded, and it will be handled again. Answers how many those are.
+    pub(super) fn give_up(&mut self, now: Instant, patience: Patience) -> usize {
+        let before = self.dropped.len();
+        while let Some(at) = self.first_over(now, patience) {
+            let work = self.work.remove(at);
+            self.release(work);
+        }
+        self.dropped.len() - before
+    }
+
+    fn first_over(&self, now: Instant, patience: Patience) -> Option<usize> {
+        let waiting = self.waiting_to_publish();
+        let mut over = waiting.filter(|(_, work)| {
+            let verdict = patience.verdict(work.commit.parcel.delivered, Doing::Queues, now);
+            matches!(verdict, Verdict::Release { .. })
+        });
+        over.next().map(|(at, _)| at)
+    }
+
+    /// When the first of those has to be given up.
+    pub(super) fn next_to_give_up(&self, patience: Patience) -> Option<Instant> {
+        self.waiting_to_publish()
+            .filter_map(|(_, work)| work.commit.parcel.delivered)
+            .map(|delivered| patience.end(delivered))
+            .min()
+    }
+
+    fn waiting_to_publish(&self) -> impl Iterator<Item = (usize, &Work)> {
+        let mut lanes = HashSet::new();
+        let all = self.work.iter().enumerate();
+        all.filter(move |(_, work)| {
+            let behind = work.commit.lane.is_some_and(|lane| !lanes.insert(lane));
+            work.waits_to_publish(behind)
+        })
+    }
+
+    /// All in hand has ended, so what comes from now on follows nothing that was given up.
+    pub(super) fn all_ended(&mut self) {
+        if !self.letting_go {
+            self.let_go_lanes.clear();
+        }
     }
 
     /// From now on, what cannot be published is released instead of held: the host is stopping.

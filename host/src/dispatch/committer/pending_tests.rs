@@ -1,7 +1,8 @@
 use super::*;
-use crate::commit::Settlement;
+use crate::commit::{Destination, Publication, Settlement};
 use crate::delivery::{Delivery, Inbox, Token};
-use crate::message::Message;
+use crate::message::{Message, Outgoing};
+use crate::place::PlaceKind;
 
 /// A commit that entered an inbox the ordinary way.
 fn entry(id: u64, lane: Option<u32>) -> Entry {
@@ -159,4 +160,79 @@ fn what_fails_after_letting_go_takes_those_behind_it_along() {
     p.hold(out.remove(0), true);
     assert_eq!(p.take_dropped(t).len(), 2);
     assert!(due(&mut p, t).is_empty(), "2 must not go on without 1");
+}
+
+/// A commit with an output, of a message that was delivered then.
+fn publishing(id: u64, lane: Option<u32>, delivered: Instant) -> Entry {
+    let Entry::Commit(mut commit) = entry(id, lane) else {
+        unreachable!("a commit")
+    };
+    commit.parcel.delivered = Some(delivered);
+    let destination = Destination::new("out", "b", PlaceKind::Topic, "out");
+    commit.publications.push(Publication {
+        destination: destination.into(),
+        message: Outgoing::default(),
+    });
+    Entry::Commit(commit)
+}
+
+fn released(pending: &mut Pending, now: Instant) -> Vec<u64> {
+    let dropped = pending.take_dropped(now);
+    let mut ids: Vec<u64> = dropped.iter().map(|d| d.settle.token.0).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn what_waits_for_a_destination_is_given_up_in_time_and_nothing_else_is() {
+    let (mut p, t) = (Pending::default(), Instant::now());
+    let patience = Patience::of(Some(Duration::from_secs(20))).expect("bounded");
+    let half = Duration::from_secs(10);
+    p.add([
+        publishing(1, Some(7), t),
+        publishing(2, Some(7), t + half),
+        publishing(3, None, t),
+        publishing(4, None, t + half / 2),
+        publishing(5, None, t),
+        publishing(6, Some(8), t),
+    ]);
+    let tried = due(&mut p, t);
+    assert_eq!(ids(&tried), [1, 3, 4, 5, 6]);
+    for mut work in tried {
+        // 5 is published and only has to be settled.
+        if work.commit.parcel.token.0 == 5 {
+            work.begun = true;
+            work.commit.publications.clear();
+        }
+        // 6 was never tried.
+        let failed = work.commit.parcel.token.0 != 6;
+        p.hold(work, failed);
+    }
+    assert_eq!(p.next_to_give_up(patience), Some(t + half));
+    assert_eq!(p.give_up(t + half - Duration::from_millis(1), patience), 0);
+    assert_eq!(p.give_up(t + half, patience), 3);
+    assert_eq!(released(&mut p, t + half), [1, 2, 3], "2 is behind 1");
+    assert_eq!(p.next_to_give_up(patience), Some(t + half * 3 / 2));
+    assert_eq!(p.give_up(t + half * 3 / 2, patience), 1);
+    assert_eq!(released(&mut p, t + half * 3 / 2), [4]);
+    assert_eq!(p.next_to_give_up(patience), None);
+
+    p.add([publishing(8, Some(7), t + half * 2)]);
+    assert_eq!(released(&mut p, t + half * 2), [8], "it follows 1");
+    p.all_ended();
+    p.add([publishing(1, Some(7), t + half * 2)]);
+    assert!(p.take_dropped(t + half * 2).is_empty(), "it was read anew");
+}
+
+#[test]
+fn what_waits_behind_something_of_its_lane_is_given_up_without_it() {
+    let (mut p, t) = (Pending::default(), Instant::now());
+    let patience = Patience::of(Some(Duration::from_secs(20))).expect("bounded");
+    p.add([publishing(1, Some(7), t), publishing(2, Some(7), t)]);
+    let mut first = due(&mut p, t).remove(0);
+    first.begun = true;
+    first.commit.publications.clear();
+    p.hold(first, true);
+    assert_eq!(p.give_up(t + Duration::from_secs(10), patience), 1);
+    assert_eq!(released(&mut p, t + Duration::from_secs(10)), [2]);
 }

@@ -41,6 +41,8 @@ pub(crate) struct Rabbit<const QUORUM: bool> {
     client: Option<(Connection, Channel)>,
     /// Queues with a single active consumer.
     ordered: BTreeSet<String>,
+    /// How long it waits for a settlement, where it was told.
+    patience: Option<Duration>,
 }
 
 pub(crate) type Classic = Rabbit<false>;
@@ -101,6 +103,7 @@ impl<const QUORUM: bool> Subject for Rabbit<QUORUM> {
             turn: None,
             client: None,
             ordered: BTreeSet::new(),
+            patience: None,
         }
     }
 
@@ -111,6 +114,7 @@ impl<const QUORUM: bool> Subject for Rabbit<QUORUM> {
             server,
             turn: None,
             ordered: BTreeSet::new(),
+            patience: None,
         })
     }
 
@@ -140,8 +144,11 @@ impl<const QUORUM: bool> Subject for Rabbit<QUORUM> {
         let kind = Self::KIND;
         let sac = |q: &String| format!("{q}: {{ kind: {kind}, single_active_consumer: true }}");
         let queues: Vec<String> = self.ordered.iter().map(sac).collect();
+        let patience = self.patience.map_or(String::new(), |patience| {
+            format!("consumer_timeout: {}ms, ", patience.as_millis())
+        });
         format!(
-            "{{ type: rabbitmq, url: \"{url}\", heartbeat: 1s, connect_timeout: 1s, queue_kind: {kind}, declare: {{ queues: {{ {} }} }} }}",
+            "{{ type: rabbitmq, url: \"{url}\", heartbeat: 1s, connect_timeout: 1s, {patience}queue_kind: {kind}, declare: {{ queues: {{ {} }} }} }}",
             queues.join(", ")
         )
     }
@@ -165,6 +172,11 @@ impl<const QUORUM: bool> Subject for Rabbit<QUORUM> {
         self.delete(place).await;
         self.ordered.insert(place.to_owned());
         self.create(place).await;
+    }
+
+    async fn lose_patience(&mut self, after: Duration) {
+        self.patience = Some(after);
+        self.server.lose_patience(after).await;
     }
 
     async fn publish(&self, to: &str, messages: &[Outgoing]) {

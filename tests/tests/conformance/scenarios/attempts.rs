@@ -24,7 +24,7 @@ fn work() -> Work {
 }
 
 /// The attempts a host's handler was given and refused, by message: the puppet says them in its reason.
-fn given(host: &Host) -> BTreeMap<String, Vec<String>> {
+pub(super) fn given(host: &Host) -> BTreeMap<String, Vec<String>> {
     let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in host.lines() {
         if line["message"] == "will be tried again" {

@@ -18,6 +18,9 @@ fn held(epoch: Epoch, tag: u64) -> Held {
         own: false,
         deliveries: 1,
         minted: None,
+        since: Instant::now(),
+        with: With::Source,
+        note: Note::default(),
     }
 }
 
@@ -72,7 +75,7 @@ fn a_run_is_not_joined_past_one_the_client_has_not_handed_over() {
 fn what_came_by_a_lost_channel_is_not_settled_on_the_next() {
     let (mut ledger, old, t) = with(&[1, 2]);
     let (new, lost) = ledger.begin();
-    assert_eq!((lost, new > old), (2, true));
+    assert_eq!((lost.len(), new > old), (2, true));
     let again = ledger.took(held(new, 1)).unwrap();
     assert!(ledger.held(t[0]).is_none());
     assert_eq!(ledger.acknowledge(new, &t), []);
@@ -135,4 +138,22 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_nobody_fetched_for_too_long_is_given_back_in_its_order_and_once() {
+    let (mut ledger, epoch, t) = with(&[1, 2, 3, 4]);
+    let start = Instant::now();
+    let second = std::time::Duration::from_secs(1);
+    for (n, token) in (0..).zip(&t) {
+        ledger.held_mut(*token).expect("in hand").since = start + second * n;
+    }
+    ledger.held_mut(t[1]).expect("in hand").with = With::Host;
+    let names = |unwanted: Vec<(Token, Held)>| -> Vec<Token> {
+        unwanted.into_iter().map(|(token, _)| token).collect()
+    };
+    assert_eq!(names(ledger.unwanted(start + second * 2)), [t[0], t[2]]);
+    assert_eq!(names(ledger.unwanted(start + second * 2)), []);
+    assert_eq!(names(ledger.unwanted(start + second * 3)), [t[3]]);
+    assert_eq!(ledger.acknowledge(epoch, &t).len(), 1);
 }

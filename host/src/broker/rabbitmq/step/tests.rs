@@ -26,8 +26,14 @@ fn a_release_keeps_its_attempts_and_waits_where_it_should() {
     assert_eq!(step(release(None), false), park(None));
     assert_eq!(step(release(Some(Duration::ZERO)), false), park(None));
     assert_eq!(step(release(second), false), park(Some(1000)));
-    assert_eq!(step(release(None), true), Step::Return);
-    assert_eq!(step(release(second), true), Step::Return);
+    for after in [None, second] {
+        let back = Step::Return {
+            after,
+            attempts: 2,
+            first_failed_ms: Some(7),
+        };
+        assert_eq!(step(release(after), true), back);
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What cannot be right, whatever the server says.
 
+use std::time::Duration;
+
 use lapin::uri::{AMQPScheme, AMQPUri};
 
 use super::{Binding, ExchangeKind, Queue, QueueKind, RabbitMq};
@@ -9,6 +11,8 @@ use crate::config::broker::faults::{Fault, Faults};
 const LONGEST: usize = 255;
 /// Shorter, and a busy host is taken for a dead one.
 const LEAST_HEARTBEAT: u64 = 1;
+/// Shorter, and everything would only go back and forth.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Arguments that have a key here.
 const QUEUE_KEYS: [(&str, &str); 9] = [
@@ -67,6 +71,11 @@ impl RabbitMq {
         if self.connect_timeout.is_zero() {
             let message = "a connection cannot be made in no time";
             faults.add(&["connect_timeout"], message, "the default is `5s`");
+        }
+        if self.consumer_timeout < LEAST_PATIENCE {
+            let message = "nothing could be handled while the server waits";
+            let help = "write what the server's `consumer_timeout` is, at least `1s`; its default is `30m`";
+            faults.add(&["consumer_timeout"], message, help);
         }
         let url = self.url.expose();
         // The client's reason is not shown: it may quote the URL.
