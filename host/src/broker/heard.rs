@@ -110,6 +110,7 @@ impl Heard {
     }
 
     /// Messages that wait here.
+    #[cfg(any(feature = "nats", test))]
     pub(super) fn waiting(&self) -> usize {
         self.state.lock().ready.len()
     }
