@@ -124,7 +124,7 @@ impl Setup {
         // An answer that takes a minute is in nobody's hands, and a handler that never ends neither.
         let bounded = !setup.slow && !setup.hangs && beside.bool();
         Self {
-            patience: bounded.then(|| Duration::from_secs(beside.u64(3..14))),
+            patience: bounded.then(|| Duration::from_secs(beside.u64(2..14))),
             ..setup
         }
     }
