@@ -103,6 +103,8 @@ impl RedisServer {
             Err(e) if e.code() == Some("NOAUTH") => Ok(None),
             Err(e) => Err(e),
             Ok(said) => {
+                // One that still loads its data says who it is, and no more.
+                let _pong: redis::Value = redis::cmd("PING").query_async(&mut connection).await?;
                 let process = said.lines().find_map(|l| l.strip_prefix("process_id:"));
                 Ok(Some(process.and_then(|p| p.parse().ok()).unwrap_or(0)))
             }

@@ -6,7 +6,8 @@
 //!
 //! A request stands for [`EXPIRES`] and then ends with an answer, also where nothing came. So there is a sign of life at
 //! least that often, and at a stop nothing is on its way any more after that time. The client cannot give a request up
-//! earlier without losing what is on its way.
+//! earlier without losing what is on its way, but where one server is all there is; for what was put aside to be tried again that is
+//! done all the same, since a stopping host puts things aside that would come to itself.
 
 use std::time::Duration;
 

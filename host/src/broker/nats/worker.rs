@@ -49,6 +49,15 @@ struct Line {
     inbox: String,
     messages: Subscriber,
     pull: Pull,
+    /// Nothing more comes: given up at a stop, and what was on its way has come.
+    ended: bool,
+}
+
+impl Line {
+    /// Nothing is on its way.
+    fn idle(&self) -> bool {
+        self.ended || self.pull.idle()
+    }
 }
 
 /// How reading came to its end.
@@ -156,6 +165,7 @@ impl Worker {
             inbox,
             messages: messages.map_err(|e| e.to_string())?,
             pull: Pull::new(Instant::now()),
+            ended: false,
         })
     }
 
@@ -170,8 +180,13 @@ impl Worker {
         loop {
             if stopping.is_cancelled() {
                 let now = Instant::now();
+                if last.is_none() {
+                    // What this host parks from now on is for the next one: brought here it would come again from here, counted.
+                    let [_, own] = &mut *lines;
+                    own.ended = own.messages.drain().await.is_err();
+                }
                 let until = *last.get_or_insert(now + EXPIRES + GRACE);
-                if now >= until || lines.iter().all(|line| line.pull.idle()) {
+                if now >= until || lines.iter().all(Line::idle) {
                     return End::Closed;
                 }
             } else {
@@ -188,18 +203,23 @@ impl Worker {
                 () = &mut another => return End::Reconnected,
                 _ = look.tick() => {
                     let now = Instant::now();
-                    if [&*source, &*own].iter().any(|line| line.pull.overdue(now)) {
+                    let overdue = |line: &&&mut Line| !line.ended && line.pull.overdue(now);
+                    if [&source, &own].iter().any(overdue) {
                         let stream = &sub.source.source;
                         return End::Broke(format!("nats: no answer from the consumers of stream {stream}"));
                     }
                     continue;
                 }
-                message = own.messages.next() => (true, message),
+                message = own.messages.next(), if !own.ended => (true, message),
                 message = source.messages.next() => (false, message),
                 () = sub.taken.notified() => continue,
                 () = stopping.cancelled(), if last.is_none() => continue,
             };
             let Some(message) = message else {
+                if own_line && last.is_some() {
+                    own.ended = true;
+                    continue;
+                }
                 return End::Broke("nats: a subscription of ours came to its end".to_owned());
             };
             self.tries.worked();
