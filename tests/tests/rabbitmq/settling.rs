@@ -136,6 +136,8 @@ async fn what_waits_is_counted_by_whoever_knows_where() {
     let url = RabbitServer::url_by(proxy.port());
     let mut host = self::host(&url, queue, KINDS[0]).await;
     let mut taken = host.take(2).await;
+    // It reads by one connection, and puts aside by another.
+    host.ready().await;
     let waits = |ms| release(Some(Duration::from_millis(ms)), 1);
     for result in host.settle(taken.split_off(1), waits(600_000)).await {
         result.expect("released");
