@@ -92,17 +92,7 @@ impl Host {
         deliveries: Vec<Delivery>,
         outputs: impl Fn(&Parcel) -> Vec<Publication>,
     ) -> Vec<Committed> {
-        for delivery in deliveries {
-            delivery.commit(|parcel| Commit {
-                publications: outputs(&parcel),
-                parcel,
-                settlement: Settlement::Accept,
-                cause: None,
-                version: "".into(),
-                lane: None,
-            });
-        }
-        let commits = self.commits();
+        let commits = self.commits(deliveries, outputs);
         let refs: Vec<&Commit> = commits.iter().map(|c| &**c).collect();
         self.settler.commit(&refs).await
     }
@@ -113,17 +103,7 @@ impl Host {
         deliveries: Vec<Delivery>,
         outputs: impl Fn(&Parcel) -> Vec<Publication>,
     ) {
-        for delivery in deliveries {
-            delivery.commit(|parcel| Commit {
-                publications: outputs(&parcel),
-                parcel,
-                settlement: Settlement::Accept,
-                cause: None,
-                version: "".into(),
-                lane: None,
-            });
-        }
-        let commits = self.commits();
+        let commits = self.commits(deliveries, outputs);
         let refs: Vec<&Commit> = commits.iter().map(|c| &**c).collect();
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -138,7 +118,21 @@ impl Host {
 
     // The inbox hands commits over boxed; unpacking them here would copy for nothing.
     #[allow(clippy::vec_box)]
-    fn commits(&self) -> Vec<Box<Commit>> {
+    fn commits(
+        &self,
+        deliveries: Vec<Delivery>,
+        outputs: impl Fn(&Parcel) -> Vec<Publication>,
+    ) -> Vec<Box<Commit>> {
+        for delivery in deliveries {
+            delivery.commit(|parcel| Commit {
+                publications: outputs(&parcel),
+                parcel,
+                settlement: Settlement::Accept,
+                cause: None,
+                version: "".into(),
+                lane: None,
+            });
+        }
         let mut entries = Vec::new();
         self.inbox.try_take(&mut entries);
         entries
