@@ -48,6 +48,11 @@ pub fn half_of(patience: Duration) -> Duration {
     patience / 2
 }
 
+/// How often what waits for at most so long is looked at: often enough that none waits much longer than it may.
+pub fn look_every(waits: Duration) -> Duration {
+    (waits / 4).max(Duration::from_millis(1))
+}
+
 /// Where to read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionSpec {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::ports::half_of;
+use crate::ports::{half_of, look_every};
 
 /// What a message does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Patience {
 
     /// When to look again at what nobody has seen yet. What comes meanwhile waits for at most so much longer than it may.
     pub(super) fn next_look(self, now: Instant) -> Instant {
-        now + (self.waits / 4).max(Duration::from_millis(1))
+        now + look_every(self.waits)
     }
 
     /// What becomes of a message; of one whose delivery is not known nobody will ask for it back.

@@ -10,11 +10,11 @@ use super::consumers::Consumers;
 use super::parking::{as_it_was, park_and_acknowledge};
 use super::subscription::{Live, Subscription};
 use crate::delivery::Token;
-use crate::ports::SettleError;
+use crate::ports::{SettleError, look_every};
 
-/// When to look at what was read ahead: often enough that none waits much longer than it may.
+/// When to look at what was read ahead.
 pub(super) fn looks(waits: Duration) -> Interval {
-    let mut looks = tokio::time::interval((waits / 4).max(Duration::from_millis(1)));
+    let mut looks = tokio::time::interval(look_every(waits));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     looks
 }
