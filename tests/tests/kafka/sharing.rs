@@ -72,3 +72,26 @@ async fn a_member_with_a_name_comes_back_to_its_partitions_and_its_double_is_tol
     second.stop().await;
     assert_eq!(ground.lag().await, 0);
 }
+
+/// The client says no goodbye of its own there, and the group would wait for it: 45 seconds, all of them without a message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_without_partitions_leaves_at_once() {
+    let ground = Ground::new("standby", 1).await;
+    let mut first = ground.host().await;
+    ground.fill(&first.broker, 0..1).await;
+    let one = first.take(1).await;
+    first.accept(one).await;
+    let standby = ground.host().await;
+    standby.is_member().await;
+    standby.stop().await;
+    first.stop().await;
+
+    let begun = tokio::time::Instant::now();
+    let mut next = ground.host().await;
+    ground.fill(&next.broker, 1..2).await;
+    let one = next.take(1).await;
+    assert_eq!(next.accept(one).await, ["m1"]);
+    next.stop().await;
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+}

@@ -22,7 +22,7 @@
 //! - **A revoked partition** is emptied first ([`Control::leaving`]), given some time, and then given up with a commit
 //!   of what is settled ([`Control::revoked`]). One that was lost is given up without ([`Control::lost`]).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +72,8 @@ pub(super) struct Control<M> {
     slots: BTreeMap<Epoch, Slot<M>>,
     places: HashMap<Arc<str>, HashMap<i32, Epoch>>,
     last_epoch: Epoch,
+    /// Topics that were ours and known, and have left us altogether. One that comes back may be another of that name.
+    left: HashSet<Arc<str>>,
     /// To be handed out, those of a partition in their order.
     buffer: VecDeque<Waiting>,
     buffered: usize,
@@ -98,6 +100,7 @@ impl<M: Clone> Control<M> {
             slots: BTreeMap::new(),
             places: HashMap::new(),
             last_epoch: Epoch(0),
+            left: HashSet::new(),
             buffer: VecDeque::new(),
             buffered: 0,
             delayed: BTreeMap::new(),

@@ -7,7 +7,7 @@
 //! beginning.
 //!
 //! What will surprise you: where the client has noticed nothing, it may have read some of the new topic by then, and that is
-//! handled twice. And an id is kept when its topic leaves us: it leaves because it was deleted, too, and where it is back
+//! handled twice. Where it has, nothing of the topic is handed out before it is known which one it is. And an id is kept when its topic leaves us: it leaves because it was deleted, too, and where it is back
 //! before the group's offsets of the one before are gone, it would be read from there. The price: a host that gets a topic
 //! again which was made anew while others had it reads it from its beginning once more.
 

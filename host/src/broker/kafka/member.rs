@@ -88,15 +88,22 @@ impl Shared {
 }
 
 /// Polls until closed, and commits what was settled. The client's goodbye to its group is its owner's to say, by dropping it.
-pub(super) fn run(consumer: &BaseConsumer<Context>, shared: &Shared) {
+/// A member with a name (`stays`) says none: it is to come back to its partitions.
+pub(super) fn run(consumer: &BaseConsumer<Context>, shared: &Shared, stays: bool) {
     work(consumer, shared);
     // Not left to the client: at its end it revokes everything, and a commit in that callback is not to be relied on.
-    let positions = {
+    let (places, positions) = {
         let mut control = shared.control.lock();
         let places = control.places();
         control.leaving(&places);
-        control.revoked(&places)
+        let positions = control.revoked(&places);
+        (places, positions)
     };
+    if places.is_empty() && !stays {
+        // The client's own goodbye comes with the partitions it gives back. Without one it says none, and the group waits for
+        // it until its session is over (librdkafka 2.12, `rd_kafka_cgrp_revoke_all_rejoin`).
+        consumer.unsubscribe();
+    }
     for _ in 0..GOODBYES {
         match commit(consumer, &positions, CommitMode::Sync) {
             Ok(()) => return,
@@ -171,7 +178,10 @@ fn compare(
             }
         }
         ids.know(&first.topic, id);
-        shared.control.lock().found(&topic, another);
+        let first = shared.control.lock().found(&topic, another);
+        if let Err(error) = commit(consumer, &first, CommitMode::Sync) {
+            tracing::warn!(%error, topic, "kafka: where the partitions begin could not be committed");
+        }
     }
     let (ours, missing) = {
         let control = shared.control.lock();

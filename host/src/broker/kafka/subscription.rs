@@ -67,10 +67,10 @@ pub(super) fn open(
     consumer
         .subscribe(&[&*spec.address, &retry])
         .map_err(|e| refused(&e))?;
-    let polled = Arc::clone(&shared);
+    let (polled, stays) = (Arc::clone(&shared), kafka.instance_id.is_some());
     let thread = std::thread::Builder::new()
         .name(format!("kafka-{}", spec.name))
-        .spawn(move || member::run(&consumer, &polled))
+        .spawn(move || member::run(&consumer, &polled, stays))
         .map_err(|e| refused(&e))?;
     let member = Arc::new(Membership {
         shared: Arc::clone(&shared),

@@ -15,7 +15,8 @@ impl<M: Clone> Control<M> {
         committed: Option<(i64, &str)>,
     ) -> Option<Position> {
         self.lost(std::slice::from_ref(place));
-        let slot = Slot::new(place.clone(), committed, self.bounds.window.messages);
+        let mut slot = Slot::new(place.clone(), committed, self.bounds.window.messages);
+        slot.unproven = self.left.contains(&place.topic);
         let first = slot.first(self.most);
         self.insert(slot);
         first
@@ -85,6 +86,9 @@ impl<M: Clone> Control<M> {
             && let Some(partitions) = self.places.get_mut(&slot.place.topic)
         {
             partitions.remove(&slot.place.partition);
+            if partitions.is_empty() && (slot.identified || slot.unproven) {
+                self.left.insert(slot.place.topic);
+            }
         }
     }
 
@@ -106,26 +110,32 @@ impl<M: Clone> Control<M> {
         }
     }
 
-    /// What is ours of topics that are not there.
+    /// What is ours of topics that are not there, or of which is not known whether they are those they were.
     pub(in crate::broker::kafka) fn missing_places(&self) -> Vec<Place> {
-        let missing = self.slots.values().filter(|slot| slot.missing);
+        let missing = self.slots.values().filter(|slot| slot.is_doubtful());
         missing.map(|slot| slot.place.clone()).collect()
     }
 
     /// A topic is there. `another` of that name: what is known of the one before is worth nothing, and the client will bring
-    /// it from its beginning.
-    pub(in crate::broker::kafka) fn found(&mut self, topic: &str, another: bool) {
+    /// it from its beginning. Answers what is to be committed of what became ours before that was known.
+    pub(in crate::broker::kafka) fn found(&mut self, topic: &str, another: bool) -> Vec<Position> {
+        let mut first = Vec::new();
         for epoch in self.epochs(&self.places_of(topic)) {
             let Some(slot) = self.slots.get_mut(&epoch) else {
                 continue;
             };
             slot.missing = false;
+            slot.identified = true;
             if another {
                 let anew = slot.anew();
                 self.drop_slot(epoch);
                 self.insert(anew);
+            } else if std::mem::take(&mut slot.unproven) {
+                first.extend(slot.first(self.most));
             }
         }
+        self.left.remove(topic);
+        first
     }
 
     /// The topics of what is ours.

@@ -57,6 +57,10 @@ pub(super) struct Slot<M> {
     pub(super) leaving: bool,
     /// The client says that its topic is not there.
     pub(super) missing: bool,
+    /// Its topic was ours before, and may be another one now: nothing of it is handed out or committed until that is known.
+    pub(super) unproven: bool,
+    /// It is known which topic it belongs to.
+    pub(super) identified: bool,
     pub(super) paused: bool,
     resumed_at: Option<Instant>,
     gate: Gate,
@@ -92,6 +96,8 @@ impl<M> Slot<M> {
             settled: text.settled.into(),
             leaving: false,
             missing: false,
+            unproven: false,
+            identified: false,
             paused: true,
             resumed_at: None,
             gate: Gate::default(),
@@ -108,6 +114,7 @@ impl<M> Slot<M> {
         Self {
             paused: self.paused,
             resumed_at: self.resumed_at,
+            identified: true,
             // Whatever is committed next lies before it.
             saved: self.saved.or(Some(i64::MAX)),
             ..Self::new(self.place.clone(), None, 0)
@@ -128,6 +135,11 @@ impl<M> Slot<M> {
         settled && !restarted
     }
 
+    /// Whether its topic may be another one than it was, or none.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.missing || self.unproven
+    }
+
     /// What is known of attempts of a message.
     pub(super) fn kept(&self, offset: i64) -> Kept {
         self.kept.get(&offset).copied().unwrap_or_default()
@@ -143,7 +155,8 @@ impl<M> Slot<M> {
 
     /// Whether the next message may be handed out.
     pub(super) fn may_hand_out(&self) -> bool {
-        self.caution == 0 || (self.tracker.in_hand() == 0 && self.sure == self.tracker.watermark())
+        let alone = self.tracker.in_hand() == 0 && self.sure == self.tracker.watermark();
+        !self.unproven && (self.caution == 0 || alone)
     }
 
     pub(super) fn accept(&mut self, token: Token) -> Option<()> {
@@ -194,7 +207,7 @@ impl<M> Slot<M> {
     pub(super) fn unsaved(&self) -> Unsaved {
         match self.tracker.watermark() {
             None => Unsaved::No,
-            Some(_) if self.missing => Unsaved::No,
+            Some(_) if self.is_doubtful() => Unsaved::No,
             Some(mark)
                 if self.caution > 0 && self.tracker.in_hand() == 0 && self.sure != Some(mark) =>
             {
@@ -220,7 +233,7 @@ impl<M> Slot<M> {
     /// would begin at the offset of this one. Where it is left in order, without a word of who
     /// began there.
     pub(super) fn position(&self, stopping: bool, most: usize) -> Option<Position> {
-        if self.missing {
+        if self.is_doubtful() {
             return None;
         }
         let in_order = stopping || self.leaving;
@@ -232,7 +245,8 @@ impl<M> Slot<M> {
     /// What is committed when it becomes ours, so that the next owner can tell how this one ended. A cautious one says
     /// it when it hands out the first message.
     pub(super) fn first(&self, most: usize) -> Option<Position> {
-        let at = self.saved.filter(|_| self.caution == 0)?;
+        let sure = self.caution == 0 && !self.unproven;
+        let at = self.saved.filter(|_| sure)?;
         Some(self.at(at, false, most))
     }
 

@@ -152,3 +152,52 @@ impl Epoch {
         Self(self.0.wrapping_sub(1) & 0xff_ffff)
     }
 }
+
+#[test]
+fn a_topic_that_left_and_is_back_is_handed_out_when_it_is_known_to_be_the_same() {
+    let t0 = Instant::now();
+    let mut c = assigned(100, 100, t0);
+    c.assigned(&place(1), Some((0, "")));
+    c.found(TOPIC, false);
+    c.revoked(&[place(0)]);
+    let first = c.assigned(&place(0), Some((3, "")));
+    assert!(first.is_some(), "another partition of it never left");
+    c.revoked(&[place(0), place(1)]);
+
+    let first = c.assigned(&place(0), Some((3, "wharf1 3:1")));
+    assert_eq!(first, None);
+    assert_eq!(c.missing_places(), [place(0)], "it is asked for");
+    receive(&mut c, 3..5);
+    c.turn(t0);
+    assert!(!c.is_ready() && c.fetch(room(9)).is_empty());
+    assert_eq!(c.positions(&[place(0)]), [], "and not committed");
+    assert_eq!(c.found(TOPIC, false), [at(3, "3:1")]);
+    assert_eq!(messages(c.fetch(room(9))), [3, 4]);
+}
+
+#[test]
+fn of_a_topic_that_left_and_is_back_as_another_only_that_is_handed_out() {
+    let t0 = Instant::now();
+    let mut c = assigned(100, 100, t0);
+    c.found(TOPIC, false);
+    c.lost(&[place(0)]);
+    c.assigned(&place(0), Some((3, "")));
+    receive(&mut c, 3..5);
+    // It goes and comes while nobody has answered.
+    c.lost(&[place(0)]);
+    c.assigned(&place(0), Some((3, "")));
+    receive(&mut c, 3..5);
+    assert!(c.fetch(room(9)).is_empty());
+    assert_eq!(c.found(TOPIC, true), []);
+    receive(&mut c, 0..5);
+    assert_eq!(messages(c.fetch(room(9))), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn where_servers_do_not_tell_one_topic_from_another_nothing_waits_for_that() {
+    let mut c = assigned(100, 100, Instant::now());
+    c.lost(&[place(0)]);
+    assert!(c.assigned(&place(0), Some((3, ""))).is_some());
+    receive(&mut c, 3..5);
+    assert_eq!(messages(c.fetch(room(9))), [3, 4]);
+}
