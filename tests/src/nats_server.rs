@@ -1,9 +1,8 @@
 //! A real `nats-server` of a test's own, with JetStream: free port, temporary folder, gone with the value.
 //!
-//! It answers within some 100 ms. A missing program is a failure that says how to install it; no test is skipped for it.
-//! `WHARF_NATS_SERVER` names another program than the one in `PATH`, to hold another version.
+//! It answers within some 100 ms. The program is fetched by the first test that wants it; `WHARF_NATS_SERVER` names another
+//! one, to hold another version.
 
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -15,11 +14,12 @@ use tokio::time::Instant;
 
 use crate::ports::free_port;
 
+mod program;
+
 /// How long a server may take to answer, or to go away.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(10);
-const INSTALL: &str = "apt-get install nats-server";
 
 /// One server. It keeps port and data over restarts, and is killed when dropped.
 pub struct NatsServer {
@@ -72,8 +72,7 @@ impl NatsServer {
     pub async fn run(&mut self) {
         assert!(self.child.is_none(), "it is running");
         let log = std::fs::File::create(self.folder.path().join("log")).expect("a log");
-        let program = std::env::var_os("WHARF_NATS_SERVER").unwrap_or_else(|| program().into());
-        let child = Command::new(program)
+        let child = Command::new(program::program())
             .arg("-c")
             .arg(self.folder.path().join("conf"))
             .stdin(Stdio::null())
@@ -82,7 +81,7 @@ impl NatsServer {
             .spawn();
         match child {
             Ok(child) => self.child = Some(child),
-            Err(e) => panic!("nats-server cannot be started ({e}): {INSTALL}"),
+            Err(e) => panic!("nats-server cannot be started: {e}"),
         }
         let deadline = Instant::now() + PATIENCE;
         // It says so when it is ready for clients; whom it lets in is another matter.
@@ -118,6 +117,24 @@ impl NatsServer {
     pub async fn restart(&mut self) {
         self.kill();
         self.run().await;
+    }
+
+    /// What it has written down so far, kept beside. It must not be running.
+    pub fn remember(&self) {
+        self.copy_store("store", "remembered");
+    }
+
+    /// Goes back to what was remembered: everything since then is forgotten. It must not be running.
+    pub fn forget(&self) {
+        self.copy_store("remembered", "store");
+    }
+
+    fn copy_store(&self, from: &str, to: &str) {
+        assert!(self.child.is_none(), "it is running");
+        let (from, to) = (self.folder.path().join(from), self.folder.path().join(to));
+        drop(std::fs::remove_dir_all(&to));
+        let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+        assert!(copied.expect("cp").success());
     }
 
     /// Its address, without credentials.
@@ -228,16 +245,6 @@ impl NatsServer {
         let name = &consumer.cached_info().name;
         stream.delete_consumer(name).await.expect("deleted");
         all
-    }
-}
-
-/// Where Debian has it, or whatever is in `PATH`.
-fn program() -> &'static str {
-    const DEBIAN: &str = "/usr/sbin/nats-server";
-    if Path::new(DEBIAN).exists() {
-        DEBIAN
-    } else {
-        "nats-server"
     }
 }
 

@@ -19,6 +19,8 @@ enum Mode {
     Delay(Duration),
     /// New connections are closed at once.
     Refuse,
+    /// The next connection to say this is closed instead.
+    CutAt(&'static str),
 }
 
 /// One proxy to one port. Ends when dropped.
@@ -84,6 +86,16 @@ impl Proxy {
         self.cut();
     }
 
+    /// Closes the next connection that says this, before it is heard. New ones are forwarded.
+    pub fn cut_at(&self, word: &'static str) {
+        self.mode.send_replace(Mode::CutAt(word));
+    }
+
+    /// Whether a connection said so.
+    pub fn has_cut(&self) -> bool {
+        !matches!(*self.mode.borrow(), Mode::CutAt(_))
+    }
+
     /// Lets nothing through and closes nothing.
     pub fn black_hole(&self) {
         self.mode.send_replace(Mode::BlackHole);
@@ -112,7 +124,7 @@ async fn accept(
         }
         let token = open.borrow().clone();
         let to = to.load(Ordering::Relaxed);
-        let mode = mode.subscribe();
+        let mode = Arc::clone(&mode);
         tokio::spawn(async move {
             // The cut first: what was held back must not slip through with it.
             tokio::select! {
@@ -124,39 +136,50 @@ async fn accept(
     }
 }
 
-async fn join(client: TcpStream, to: u16, mut mode: watch::Receiver<Mode>) {
-    if mode.wait_for(|m| *m != Mode::BlackHole).await.is_err() {
-        return;
-    }
+async fn join(client: TcpStream, to: u16, mode: Arc<watch::Sender<Mode>>) {
+    heard(&mode).await;
     let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else {
         return;
     };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = pump(from_client, to_server, mode.clone()) => {}
-        () = pump(from_server, to_client, mode) => {}
+        () = pump(from_client, to_server, &mode) => {}
+        () = pump(from_server, to_client, &mode) => {}
     }
 }
 
 async fn pump(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
-    mut mode: watch::Receiver<Mode>,
+    mode: &watch::Sender<Mode>,
 ) {
     let mut piece = vec![0; 64 * 1024];
     while let Ok(n) = from.read(&mut piece).await {
         if n == 0 {
             return;
         }
-        let Ok(now) = mode.wait_for(|m| *m != Mode::BlackHole).await.map(|m| *m) else {
-            return;
-        };
-        if let Mode::Delay(by) = now {
-            tokio::time::sleep(by).await;
+        match heard(mode).await {
+            Mode::Delay(by) => tokio::time::sleep(by).await,
+            Mode::CutAt(word) if says(&piece[..n], word) => {
+                mode.send_replace(Mode::Forward);
+                return;
+            }
+            _ => {}
         }
         if to.write_all(&piece[..n]).await.is_err() {
             return;
         }
     }
+}
+
+/// Waits until something may be heard; what happens then.
+async fn heard(mode: &watch::Sender<Mode>) -> Mode {
+    let mut mode = mode.subscribe();
+    let now = mode.wait_for(|m| *m != Mode::BlackHole).await;
+    *now.expect("its sender is ours")
+}
+
+fn says(piece: &[u8], word: &str) -> bool {
+    piece.windows(word.len()).any(|w| w == word.as_bytes())
 }

@@ -133,16 +133,17 @@ impl NatsBroker {
     }
 
     fn read_stream(&self, spec: &SubscriptionSpec, inbox: Arc<Inbox>) -> Subscribed {
+        let closing = self.closing.child_token();
         let sub = Arc::new(Subscription::new(
             &self.name,
             spec,
             &self.config,
             Arc::clone(&self.link),
             self.clock,
+            closing.clone(),
         ));
         self.streams.lock().push(Arc::clone(&sub));
         let stopped = CancellationToken::new();
-        let closing = self.closing.child_token();
         let of = format!("nats: stream {} is not read yet", spec.address);
         let worker = Worker {
             sub: Arc::clone(&sub),

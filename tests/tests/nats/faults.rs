@@ -67,6 +67,41 @@ async fn a_host_is_at_work_soon_after_the_server_is_back() {
     nothing_left(&server).await;
 }
 
+/// It comes back as it was before the acknowledgements of 150 messages and the delivery of ten. The ten are in hand, and done
+/// with; that the server delivers them again waits for the 150, and those wait for whoever has the ten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_forgot_to_have_delivered_blocks_nobody() {
+    let mut server = server().await;
+    for n in 0..160 {
+        server.publish("orders.eu", &n.to_string()).await;
+    }
+    let config = Nats {
+        max_ack_pending: 150,
+        ..impatient(&server.url())
+    };
+    let mut host = host_with(config, spec()).await;
+    let first = host.take(150).await;
+    server.kill();
+    server.remember();
+    server.run().await;
+    host.accept(first).await;
+    let last = host.take(10).await;
+    server.kill();
+    server.forget();
+    server.run().await;
+
+    host.accept(last).await;
+    let again = host.take(150).await;
+    let mut expected: Vec<_> = (0..150).map(|n| n.to_string()).collect();
+    expected.sort();
+    assert_eq!(payloads(&again), expected, "the ten do not come again");
+    host.accept(again).await;
+    nothing_left(&server).await;
+    let more = host.within(Duration::from_millis(200), 10).await;
+    assert_eq!(payloads(&more), [""; 0]);
+    host.stop().await;
+}
+
 /// What was taken in before a cut is settled after it: the connection is not the message's owner.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_takes_nothing_out_of_anybodys_hands() {

@@ -1,5 +1,8 @@
 //! What is published: confirmed by a stream, recognised when it is repeated, refused for a reason.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use wharf::config::ByteSize;
 use wharf::config::nats::{Discard, Stream};
 use wharf::message::{Header, Outgoing};
@@ -44,6 +47,24 @@ async fn outputs_are_confirmed_in_order_and_a_repeat_is_recognised() {
         assert_eq!(said("Nats-Msg-Id"), Some(id.clone()));
         assert_eq!(said("wharf-id"), Some(id));
     }
+}
+
+/// Whether it is one takes a look at what the stream has. The connection is lost in the middle of that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_while_a_repeat_is_looked_at_costs_no_time() {
+    let server = server().await;
+    let proxy = Proxy::start(server.port()).await;
+    let url = NatsServer::url_by(proxy.port());
+    let host = host_with(config(&url), spec()).await;
+    host.ready().await;
+    let one = [output("orders.out", "7")];
+    assert_eq!(host.publish(&one).await, [Ok(())]);
+    proxy.cut_at("MSG.GET");
+    let begun = Instant::now();
+    assert_eq!(host.publish(&one).await, [Ok(())]);
+    assert!(proxy.has_cut());
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert_eq!(server.held(STREAM).await, Some(1));
 }
 
 /// One stream holds both subjects: an id that was on one of them is not a repeat on the other.

@@ -4,7 +4,8 @@
 //! patience runs from its delivery, so what waits here is kept alive like what runs.
 //!
 //! What surprises: after a connection was away for longer than that patience, the server delivers a message again that is
-//! still in hand. It is the same one: it is not handed over twice, and settled by the newer delivery's subject.
+//! still in hand. It is the same one: it is not handed over twice, and settled by the newer delivery's subject. So does a
+//! server that was killed and has forgotten what it delivered last.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(super) struct Held {
     pub(super) deliveries: u32,
     /// When the server was last told that it is alive.
     pub(super) told: Instant,
+    /// The server does not know that it delivered it.
+    pub(super) forgotten: bool,
 }
 
 /// What a message is, whichever delivery brought it. The time is part of it: a stream that is made again counts from 1.
@@ -52,6 +55,7 @@ impl Ledger {
         {
             there.reply = held.reply;
             there.told = held.told;
+            there.forgotten = false;
             return None;
         }
         self.next += 1;
@@ -81,6 +85,19 @@ impl Ledger {
         self.held.retain(|_, held| held.own != own);
         self.by_key.retain(|(of_own, ..), _| *of_own != own);
         before - self.held.len()
+    }
+
+    /// Of these the server has delivered none beyond this place in the stream, as far as it knows.
+    pub(super) fn forgotten(&mut self, own: bool, delivered: u64) {
+        for held in self.held.values_mut().filter(|held| held.own == own) {
+            let place = held.received.place.as_ref();
+            held.forgotten = place.is_some_and(|place| place.sequence > delivered);
+        }
+    }
+
+    /// Whether the server answers to nothing that is said of it.
+    pub(super) fn is_forgotten(&self, token: Token) -> bool {
+        self.held.get(&token).is_some_and(|held| held.forgotten)
     }
 
     /// The place of a message in its stream.

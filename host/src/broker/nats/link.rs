@@ -219,6 +219,15 @@ impl Link {
         self.overflown.load(Ordering::Relaxed)
     }
 
+    /// What `wanted` comes to, unless there is another connection before: what was asked by the old one is never answered.
+    pub(super) async fn unless_lost<T>(&self, wanted: impl Future<Output = T>) -> Option<T> {
+        let number = *self.made.borrow();
+        tokio::select! {
+            answer = wanted => Some(answer),
+            () = self.another(number) => None,
+        }
+    }
+
     /// Asks, once more after each connection that is lost meanwhile, and waits for `patience` in all.
     pub(super) async fn request(
         &self,

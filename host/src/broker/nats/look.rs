@@ -12,7 +12,7 @@ use async_nats::jetstream::{self, Context, ErrorCode};
 use futures_util::TryStreamExt as _;
 
 use super::wire::{self, Beside, Place, Reading, Received};
-use super::{NatsBroker, declare, publisher};
+use super::{NatsBroker, declare};
 use crate::config::nats::name_problem;
 use crate::message::Message;
 use crate::ports::BrokerError;
@@ -143,7 +143,7 @@ impl Shelf {
                     after = message.sequence;
                     found.push(self.read(message));
                 }
-                Err(error) if publisher::is_missing(&error) => break,
+                Err(error) if is_missing(&error) => break,
                 Err(error) => return Err(unavailable(&self.name, &error)),
             }
         }
@@ -195,7 +195,7 @@ impl Shelf {
     pub async fn has(&self, number: u64) -> Result<bool, BrokerError> {
         match self.stream.get_raw_message(number).await {
             Ok(_) => Ok(true),
-            Err(error) if publisher::is_missing(&error) => Ok(false),
+            Err(error) if is_missing(&error) => Ok(false),
             Err(error) => Err(unavailable(&self.name, &error)),
         }
     }
@@ -250,4 +250,13 @@ impl Shelf {
 /// Its number in its stream.
 fn number(message: &Message) -> Option<u64> {
     message.origin.position.parse().ok()
+}
+
+fn is_missing(error: &jetstream::stream::RawMessageError) -> bool {
+    use jetstream::stream::RawMessageErrorKind as Kind;
+    match error.kind() {
+        Kind::NoMessageFound => true,
+        Kind::JetStream(said) => said.error_code() == ErrorCode::NO_MESSAGE_FOUND,
+        _ => false,
+    }
 }

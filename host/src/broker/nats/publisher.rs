@@ -186,7 +186,8 @@ impl NatsPublisher {
         let _one_at_a_time = self.seen.lock().await;
         let context = jetstream::new(client);
         for wanted in &*self.declared {
-            if let Err(reason) = declare::ensure(&context, wanted).await {
+            let ensured = self.link.unless_lost(declare::ensure(&context, wanted));
+            if let Err(reason) = ensured.await.unwrap_or_else(|| Err(self.link.why_not())) {
                 tracing::warn!(reason, "nats: a declared stream");
                 return false;
             }
@@ -196,30 +197,37 @@ impl NatsPublisher {
 
     /// Whether what the stream has under this id lies on the same subject.
     async fn repeated(&self, stored: &PublishAck, subject: &str) -> Result<bool, PublishError> {
-        let away = || PublishError::Destination(self.link.why_not());
-        let client = self.link.client().ok_or_else(away)?;
-        let stream = jetstream::new(client)
-            .get_stream_no_info(&stored.stream)
-            .await
-            .map_err(|e| PublishError::Destination(format!("nats: {subject}: {e}")))?;
-        match stream.get_raw_message(stored.sequence).await {
-            Ok(there) => Ok(there.subject.as_str() == subject),
+        let away = |why: String| PublishError::Destination(format!("nats: {subject}: {why}"));
+        let ask = format!("$JS.API.STREAM.MSG.GET.{}", stored.stream);
+        let which = serde_json::json!({"seq": stored.sequence}).to_string();
+        // Not the client's own function: it does not ask again where the connection is lost.
+        let request = || Request::new().payload(which.clone().into());
+        let answer = self.link.request(&ask, ANSWER, request).await;
+        let answer = answer.map_err(|unanswered| match unanswered {
+            Unanswered::Nobody => away("JetStream does not answer".to_owned()),
+            Unanswered::TooLarge(why) | Unanswered::Unavailable(why) => away(why),
+        })?;
+        match serde_json::from_slice::<Response<There>>(&answer.payload) {
+            Ok(Response::Ok(there)) => Ok(there.message.subject == subject),
             // It was handled and is gone.
-            Err(error) if is_missing(&error) => Ok(true),
-            Err(error) => Err(PublishError::Destination(format!(
-                "nats: {subject}: {error}"
-            ))),
+            Ok(Response::Err { error }) if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => {
+                Ok(true)
+            }
+            Ok(Response::Err { error }) => Err(away(error.to_string())),
+            Err(error) => Err(away(error.to_string())),
         }
     }
 }
 
-pub(super) fn is_missing(error: &jetstream::stream::RawMessageError) -> bool {
-    use jetstream::stream::RawMessageErrorKind as Kind;
-    match error.kind() {
-        Kind::NoMessageFound => true,
-        Kind::JetStream(said) => said.error_code() == ErrorCode::NO_MESSAGE_FOUND,
-        _ => false,
-    }
+/// A message of a stream, as far as it is looked at.
+#[derive(serde::Deserialize)]
+struct There {
+    message: Stored,
+}
+
+#[derive(serde::Deserialize)]
+struct Stored {
+    subject: String,
 }
 
 /// Why a stream did not take a message.

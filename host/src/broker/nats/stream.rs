@@ -32,6 +32,8 @@ pub(super) const AT_ONCE: usize = 256;
 
 /// How long the server may take to confirm a settlement before it is asked again.
 const SETTLED: Duration = Duration::from_secs(2);
+/// Before what was not answered is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// A message that was read and not handed over.
 pub(super) struct Fetched {
@@ -72,6 +74,8 @@ pub(super) struct Subscription {
     pub(super) taken: Notify,
     /// No more will be fetched.
     pub(super) stopping: CancellationToken,
+    /// Nobody settles any more.
+    closing: CancellationToken,
 }
 
 impl Subscription {
@@ -81,6 +85,7 @@ impl Subscription {
         config: &Nats,
         link: Arc<Link>,
         clock: Clock,
+        closing: CancellationToken,
     ) -> Self {
         let reading = |own| Reading {
             broker: Arc::clone(broker),
@@ -107,6 +112,7 @@ impl Subscription {
             arrived: Notify::new(),
             taken: Notify::new(),
             stopping: CancellationToken::new(),
+            closing,
         }
     }
 
@@ -131,7 +137,7 @@ impl Subscription {
 
     /// A consumer says that it has delivered no further than to here. A server that was killed forgets what it delivered last,
     /// delivers it again, and until then does not answer to what is said of it. What of that waits here gives its place up,
-    /// so that it can come again; what is in hand is settled once it has.
+    /// so that it can come again; what is in hand is noted, see [`acknowledge`](Self::acknowledge).
     pub(super) fn forgotten(&self, own: bool, delivered: u64) {
         let mut state = self.state.lock();
         let State {
@@ -149,6 +155,7 @@ impl Subscription {
             }
             !goes
         });
+        ledger.forgotten(own, delivered);
     }
 
     /// The next one to hand over, if `fits` takes it.
@@ -229,8 +236,28 @@ impl Subscription {
         }
     }
 
-    /// Acknowledges one message and waits until the server has.
-    pub(super) async fn acknowledge(&self, token: Token) -> Result<(), SettleError> {
+    /// Acknowledges one message and waits until the server has. Not where the server has forgotten its delivery: that it
+    /// delivers it again may wait for a place which only this one's end makes free. It is done with, is not handed over when it
+    /// comes again, and is acknowledged then.
+    pub(super) async fn acknowledge(self: &Arc<Self>, token: Token) -> Result<(), SettleError> {
+        if self.state.lock().ledger.is_forgotten(token) {
+            self.insist(token);
+            return Ok(());
+        }
+        self.confirm(token).await
+    }
+
+    /// Acknowledges one message by and by: until the server has, or nobody settles any more.
+    pub(super) fn insist(self: &Arc<Self>, token: Token) {
+        let (sub, closing) = (Arc::clone(self), self.closing.clone());
+        tokio::spawn(closing.run_until_cancelled_owned(async move {
+            while let Err(SettleError::Unavailable(_)) = sub.confirm(token).await {
+                tokio::time::sleep(AGAIN).await;
+            }
+        }));
+    }
+
+    async fn confirm(&self, token: Token) -> Result<(), SettleError> {
         if self.state.lock().unsure {
             let why = "nats: a consumer was lost and is looked for".to_owned();
             return Err(SettleError::Unavailable(why));
@@ -256,7 +283,7 @@ impl Subscription {
 
     /// Publishes one message to the subscription's own subject, then acknowledges it.
     pub(super) async fn park(
-        &self,
+        self: &Arc<Self>,
         token: Token,
         after: Option<Duration>,
         attempts: u32,
@@ -304,7 +331,7 @@ impl Subscription {
     }
 
     /// What was read and never handed over goes where every host finds it, without counting as a delivery.
-    pub(super) async fn leave(&self) {
+    pub(super) async fn leave(self: &Arc<Self>) {
         let mut left = Vec::new();
         while let Some(fetched) = self.next(|_| true) {
             left.push(fetched);

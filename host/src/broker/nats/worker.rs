@@ -22,14 +22,10 @@ use super::stream::{Fetched, Subscription};
 use super::wire::parked::Parked;
 use super::wire::{self, Beside, Place, Received};
 use crate::broker::waiting::{Part, Tries};
-use crate::delivery::Token;
-use crate::ports::SettleError;
 use async_nats::jetstream::stream::Config as StreamConfig;
 
 /// Between two looks whether an answer is overdue.
 const LOOK: Duration = Duration::from_secs(1);
-/// Before what was not answered is asked again.
-const AGAIN: Duration = Duration::from_millis(200);
 /// How long the server may take to say what there is.
 const OPENING: Duration = Duration::from_secs(15);
 
@@ -281,6 +277,7 @@ impl Worker {
             own,
             deliveries: 0,
             told: Instant::now(),
+            forgotten: false,
         };
         match fate {
             Arrival::Wait(wait) => {
@@ -296,7 +293,9 @@ impl Worker {
                     return;
                 };
                 match sub.publish(&held, beside).await {
-                    Ok(()) => self.acknowledge(token).await,
+                    // A server that was killed may not answer before it has delivered it again, and nobody else asks for
+                    // this one: kept in hand without end, it would stay pending without end.
+                    Ok(()) => sub.insist(token),
                     // It comes again.
                     Err(_) => sub.done(token),
                 }
@@ -315,23 +314,6 @@ impl Worker {
                 }
             }
         }
-    }
-}
-
-impl Worker {
-    /// Acknowledges what was put aside anew. A server that was killed may not answer before it has delivered it again, and
-    /// nobody else asks for this one: kept in hand without end, it would stay pending without end.
-    async fn acknowledge(&self, token: Token) {
-        let away = |answer| matches!(answer, Err(SettleError::Unavailable(_)));
-        if !away(self.sub.acknowledge(token).await) {
-            return;
-        }
-        let (sub, closing) = (Arc::clone(&self.sub), self.closing.clone());
-        tokio::spawn(closing.run_until_cancelled_owned(async move {
-            while away(sub.acknowledge(token).await) {
-                tokio::time::sleep(AGAIN).await;
-            }
-        }));
     }
 }
 

@@ -21,7 +21,24 @@ fn held(own: bool, sequence: u64, published_ns: i64, reply: &str, told: Instant)
         own,
         deliveries: 0,
         told,
+        forgotten: false,
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_forgot_is_known_until_it_comes_again() {
+    let now = Instant::now();
+    let mut ledger = Ledger::default();
+    let mut took = |own, sequence| ledger.took(held(own, sequence, 10, "", now)).unwrap();
+    let (one, two, own) = (took(false, 1), took(false, 2), took(true, 3));
+    ledger.forgotten(false, 1);
+    let forgotten = |ledger: &Ledger| [one, two, own].map(|token| ledger.is_forgotten(token));
+    assert_eq!(forgotten(&ledger), [false, true, false]);
+    assert_eq!(ledger.took(held(false, 2, 10, "again", now)), None);
+    assert_eq!(forgotten(&ledger), [false; 3]);
+    ledger.forgotten(true, 0);
+    ledger.done(own);
+    assert_eq!(forgotten(&ledger), [false; 3]);
 }
 
 #[tokio::test(start_paused = true)]
