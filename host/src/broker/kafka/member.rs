@@ -51,6 +51,8 @@ pub(super) struct Shared {
     /// Topic or pattern.
     address: Arc<str>,
     pub(super) statistics: Mutex<Statistics>,
+    /// The group is being shared out anew: the client has something to say, and waits for whoever polls.
+    called: AtomicBool,
     closing: AtomicBool,
 }
 
@@ -70,6 +72,7 @@ impl Shared {
             trouble,
             address: Arc::clone(address),
             statistics: Mutex::default(),
+            called: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         })
     }
@@ -138,6 +141,10 @@ fn work(consumer: &BaseConsumer<Context>, shared: &Shared) {
                 if control.is_flushed(control.settled()) && !shared.is_closing() {
                     shared.changed.wait_for(&mut control, POLL);
                 }
+            }
+            // Where the buffer is full as well: what it holds is nobody's until the group is at peace.
+            Next::Wait(_) if shared.called.swap(false, Ordering::Relaxed) => {
+                poll(consumer, shared, Duration::ZERO);
             }
             Next::Wait(most) => {
                 let mut control = shared.control.lock();
@@ -242,11 +249,24 @@ pub(super) fn carry_out(consumer: &BaseConsumer<Context>, shared: &Shared, actio
         }
     };
     let Err(error) = result else { return };
+    if error.rdkafka_error_code().is_some_and(says_shared_anew) {
+        shared.called.store(true, Ordering::Relaxed);
+    }
     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge) {
         shared.control.lock().text_refused();
     }
     // Mostly: the partition has just gone elsewhere. Nothing is committed by mistake, and what counts is tried again.
     tracing::debug!(%error, ?action, "kafka");
+}
+
+/// Whether the server refuses a member because the group is not what the member takes it for.
+fn says_shared_anew(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::UnknownMemberId
+            | RDKafkaErrorCode::IllegalGeneration
+            | RDKafkaErrorCode::RebalanceInProgress
+    )
 }
 
 fn list(places: &[Place]) -> TopicPartitionList {
@@ -258,7 +278,7 @@ fn list(places: &[Place]) -> TopicPartitionList {
 }
 
 fn poll(consumer: &BaseConsumer<Context>, shared: &Shared, mut patience: Duration) {
-    let mut came = false;
+    let (mut came, mut last_was_error) = (false, false);
     // Most of a batch is of one topic.
     let mut topic: Arc<str> = "".into();
     for _ in 0..BATCH {
@@ -273,19 +293,27 @@ fn poll(consumer: &BaseConsumer<Context>, shared: &Shared, mut patience: Duratio
                 let (partition, offset) = (record.partition, record.offset);
                 let mut control = shared.control.lock();
                 control.message(&topic, partition, offset, bytes, Arc::new(record));
-                came = true;
+                (came, last_was_error) = (true, false);
             }
             Some(Err(error)) => {
+                // Others may lie behind it, from a time when nobody polled, and what matters behind those.
                 failed(shared, &error);
-                break;
+                last_was_error = true;
             }
         }
         patience = Duration::ZERO;
     }
-    if came {
+    if came && !last_was_error {
         shared.trouble.over(Kind::Membership);
         shared.trouble.over(Kind::Connection);
+    }
+    if came {
         ring(shared);
+    } else if last_was_error {
+        let mut control = shared.control.lock();
+        if !shared.is_closing() {
+            shared.changed.wait_for(&mut control, AFTER_ERROR);
+        }
     }
 }
 
@@ -294,9 +322,5 @@ fn failed(shared: &Shared, error: &KafkaError) {
         // The client's text does not name the topic.
         let what = format!("reading `{}`", shared.address);
         shared.trouble.answered(error, &what);
-    }
-    let mut control = shared.control.lock();
-    if !shared.is_closing() {
-        shared.changed.wait_for(&mut control, AFTER_ERROR);
     }
 }
