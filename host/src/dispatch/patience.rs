@@ -29,11 +29,8 @@ pub(super) enum Verdict {
     Keep,
     /// It may go on; to be looked at again then.
     Look(Instant),
-    /// It goes back now, and shall come again after the rest of its delay.
-    Release {
-        /// Nothing where it waits for no certain time.
-        after: Option<Duration>,
-    },
+    /// It goes back now.
+    Release,
 }
 
 /// What one subscription's broker leaves the host.
@@ -64,16 +61,11 @@ impl Patience {
         let Some(end) = delivered.map(|delivered| self.end(delivered)) else {
             return Verdict::Keep;
         };
-        let rest = match doing {
-            Doing::Queues => None,
-            Doing::Waits(due) if due < end => return Verdict::Keep,
-            Doing::Waits(due) => Some(due.saturating_duration_since(now)),
-        };
-        if now < end {
-            return Verdict::Look(end);
+        match doing {
+            Doing::Waits(due) if due < end => Verdict::Keep,
+            _ if now < end => Verdict::Look(end),
+            _ => Verdict::Release,
         }
-        let after = rest.filter(|rest| !rest.is_zero());
-        Verdict::Release { after }
     }
 }
 
@@ -86,26 +78,23 @@ mod tests {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let waits = |seconds| Doing::Waits(at(seconds));
-        let release = |after: u64| Verdict::Release {
-            after: (after > 0).then(|| Duration::from_secs(after)),
-        };
         // A broker that waits for 20 s.
         let table = [
             // (delivered, what it does, now, what becomes of it)
             (Some(0), Doing::Queues, 0, Verdict::Look(at(10))),
             (Some(0), Doing::Queues, 9, Verdict::Look(at(10))),
-            (Some(0), Doing::Queues, 10, release(0)),
-            (Some(0), Doing::Queues, 300, release(0)),
+            (Some(0), Doing::Queues, 10, Verdict::Release),
+            (Some(0), Doing::Queues, 300, Verdict::Release),
             (Some(7), Doing::Queues, 10, Verdict::Look(at(17))),
             (None, Doing::Queues, 300, Verdict::Keep),
             (Some(0), waits(9), 0, Verdict::Keep),
             (Some(0), waits(9), 300, Verdict::Keep),
             (Some(0), waits(10), 0, Verdict::Look(at(10))),
             (Some(0), waits(60), 1, Verdict::Look(at(10))),
-            (Some(0), waits(60), 10, release(50)),
-            (Some(0), waits(60), 12, release(48)),
-            (Some(0), waits(11), 11, release(0)),
-            (Some(0), waits(11), 12, release(0)),
+            (Some(0), waits(60), 10, Verdict::Release),
+            (Some(0), waits(60), 12, Verdict::Release),
+            (Some(0), waits(11), 11, Verdict::Release),
+            (Some(0), waits(11), 12, Verdict::Release),
             (Some(55), waits(60), 56, Verdict::Keep),
             (None, waits(60), 56, Verdict::Keep),
         ];

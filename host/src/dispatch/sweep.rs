@@ -55,7 +55,7 @@ fn sweep(route: &Arc<Route>, held: &Held, patience: Patience, now: Instant) -> I
                     look = look.min(at);
                     false
                 }
-                Verdict::Release { .. } => true,
+                Verdict::Release => true,
             }
     };
     let count = if route.policy.ordered {

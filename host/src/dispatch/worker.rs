@@ -125,7 +125,7 @@ fn in_time(crew: &Crew, job: Job, now: Instant) -> Option<Job> {
     let delivered = job.delivery.delivered();
     let over = patience.verdict(delivered, Doing::Queues, now);
     let goes_back = job.route.policy.ordered && job.route.lanes.rewinding();
-    if goes_back || matches!(over, Verdict::Release { .. }) {
+    if goes_back || over == Verdict::Release {
         // First nothing new may come, or it would come before what is behind it goes.
         let behind = job.route.rewind();
         sweep::tell(&job.route, behind + 1);

@@ -217,7 +217,7 @@ impl Pending {
         let waiting = self.waiting_to_publish();
         let mut over = waiting.filter(|(_, work)| {
             let verdict = patience.verdict(work.commit.parcel.delivered, Doing::Queues, now);
-            matches!(verdict, Verdict::Release { .. })
+            verdict == Verdict::Release
         });
         over.next().map(|(at, _)| at)
     }
