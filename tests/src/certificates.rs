@@ -49,6 +49,21 @@ impl Certificates {
         self.folder.path().join(file)
     }
 
+    /// What makes a Redis server speak TLS at this port, also with its replicas, its cluster and whoever watches it. It wants
+    /// a certificate of everybody. `server` is one of the names.
+    #[must_use]
+    pub fn for_redis(&self, port: u16) -> Vec<(&'static str, String)> {
+        let path = |file: &str| self.path(file).display().to_string();
+        vec![
+            ("tls-port", port.to_string()),
+            ("tls-cert-file", path("server.pem")),
+            ("tls-key-file", path("server.key")),
+            ("tls-ca-cert-file", path("ca.pem")),
+            ("tls-auth-clients", "yes".to_owned()),
+            ("tls-replication", "yes".to_owned()),
+        ]
+    }
+
     /// What is in a file.
     ///
     /// # Panics

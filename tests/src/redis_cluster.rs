@@ -8,6 +8,7 @@ use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use crate::certificates::Certificates;
 use crate::ports::free_port;
 
 /// How long the nodes may take to agree.
@@ -15,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Node {
     port: u16,
+    secured: Option<u16>,
     child: Option<Child>,
     _folder: TempDir,
 }
@@ -31,7 +33,19 @@ impl RedisCluster {
     ///
     /// When it cannot be started.
     pub async fn start() -> Self {
-        let nodes = (0..6).map(|_| run()).collect();
+        Self::start_of((0..6).map(|_| run(None)).collect()).await
+    }
+
+    /// The same; the nodes speak TLS with each other, and at a second port with clients.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub async fn start_secured(certificates: &Certificates) -> Self {
+        Self::start_of((0..6).map(|_| run(Some(certificates))).collect()).await
+    }
+
+    async fn start_of(nodes: Vec<Node>) -> Self {
         let cluster = Self { nodes };
         for node in &cluster.nodes {
             cluster
@@ -61,6 +75,13 @@ impl RedisCluster {
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         let ports = self.nodes.iter().map(|node| node.port);
+        ports.map(|port| format!("127.0.0.1:{port}")).collect()
+    }
+
+    /// Where the nodes speak TLS.
+    #[must_use]
+    pub fn secured_addresses(&self) -> Vec<String> {
+        let ports = self.nodes.iter().filter_map(|node| node.secured);
         ports.map(|port| format!("127.0.0.1:{port}")).collect()
     }
 
@@ -175,9 +196,19 @@ fn port() -> u16 {
     }
 }
 
-fn run() -> Node {
+fn run(certificates: Option<&Certificates>) -> Node {
     let (port, folder) = (port(), tempfile::tempdir().expect("a temporary folder"));
-    let child = Command::new("redis-server")
+    let secured = certificates.map(|_| free_port());
+    let mut command = Command::new("redis-server");
+    if let (Some(certificates), Some(secured)) = (certificates, secured) {
+        for (name, value) in certificates.for_redis(secured) {
+            command.arg(format!("--{name}")).arg(value);
+        }
+        // Where the nodes talk is told by the port without TLS.
+        let bus = (port + 10_000).to_string();
+        command.args(["--tls-cluster", "yes", "--cluster-port", &bus]);
+    }
+    let child = command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"])
         .args(["--save", "", "--repl-diskless-sync-delay", "0", "--dir"])
@@ -189,6 +220,7 @@ fn run() -> Node {
     match child {
         Ok(child) => Node {
             port,
+            secured,
             child: Some(child),
             _folder: folder,
         },

@@ -7,6 +7,7 @@ use redis::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use crate::certificates::Certificates;
 use crate::ports::free_port;
 
 /// How long sentinels may take to find each other, and to agree.
@@ -17,6 +18,7 @@ pub struct Sentinels {
     name: String,
     password: String,
     ports: Vec<u16>,
+    secured: Vec<u16>,
     children: Vec<Child>,
     _folders: Vec<TempDir>,
 }
@@ -29,15 +31,41 @@ impl Sentinels {
     ///
     /// When they cannot be started or do not find each other and a replica.
     pub async fn start(count: usize, name: &str, port: u16, password: &str) -> Self {
+        Self::start_as(count, name, port, password, None).await
+    }
+
+    /// The same; they speak TLS with the server, which does so at `port`, with each other, and at a second port with clients.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_secured(
+        count: usize,
+        name: &str,
+        port: u16,
+        password: &str,
+        certificates: &Certificates,
+    ) -> Self {
+        Self::start_as(count, name, port, password, Some(certificates)).await
+    }
+
+    async fn start_as(
+        count: usize,
+        name: &str,
+        port: u16,
+        password: &str,
+        certificates: Option<&Certificates>,
+    ) -> Self {
         let mut started = Self {
             name: name.to_owned(),
             password: password.to_owned(),
             ports: Vec::new(),
+            secured: Vec::new(),
             children: Vec::new(),
             _folders: Vec::new(),
         };
         for _ in 0..count {
-            started.run(port, count / 2 + 1);
+            started.run(port, count / 2 + 1, certificates);
         }
         started
             .until("they know each other", |master| {
@@ -50,11 +78,11 @@ impl Sentinels {
         started
     }
 
-    fn run(&mut self, watched: u16, quorum: usize) {
+    fn run(&mut self, watched: u16, quorum: usize, certificates: Option<&Certificates>) {
         let (port, name, password) = (free_port(), &self.name, &self.password);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("sentinel.conf");
-        let lines = [
+        let mut lines = vec![
             format!("port {port}"),
             "bind 127.0.0.1".to_owned(),
             format!("dir {}", folder.path().display()),
@@ -64,6 +92,12 @@ impl Sentinels {
             format!("sentinel down-after-milliseconds {name} 500"),
             format!("sentinel failover-timeout {name} 5000"),
         ];
+        if let Some(certificates) = certificates {
+            let secured = free_port();
+            let more = certificates.for_redis(secured).into_iter();
+            lines.extend(more.map(|(name, value)| format!("{name} {value}")));
+            self.secured.push(secured);
+        }
         std::fs::write(&file, lines.join("\n")).expect("written");
         let child = Command::new("redis-server")
             .arg(&file)
@@ -84,6 +118,13 @@ impl Sentinels {
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         let ports = self.ports.iter();
+        ports.map(|port| format!("127.0.0.1:{port}")).collect()
+    }
+
+    /// Where they speak TLS.
+    #[must_use]
+    pub fn secured_addresses(&self) -> Vec<String> {
+        let ports = self.secured.iter();
         ports.map(|port| format!("127.0.0.1:{port}")).collect()
     }
 

@@ -32,7 +32,7 @@ fn reading(stream: &str) -> SubscriptionSpec {
     }
 }
 
-async fn put(cluster: &RedisCluster, stream: &str, numbers: std::ops::Range<u32>) {
+pub(crate) async fn put(cluster: &RedisCluster, stream: &str, numbers: std::ops::Range<u32>) {
     let mut pipe = redis::pipe();
     for n in numbers {
         pipe.cmd("XADD").arg(stream).arg("*").arg("payload").arg(n);
@@ -56,7 +56,7 @@ async fn in_hand(cluster: &RedisCluster, stream: &str) -> i64 {
 }
 
 /// Takes and accepts until nothing is pending.
-async fn finished(host: &mut Host, cluster: &RedisCluster, stream: &str) {
+pub(crate) async fn finished(host: &mut Host, cluster: &RedisCluster, stream: &str) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while in_hand(cluster, stream).await > 0 {
         assert!(tokio::time::Instant::now() < deadline, "pending for ever");

@@ -15,4 +15,5 @@ mod sentinel;
 mod support;
 mod takeover;
 mod tls;
+mod tls_groups;
 mod wire;
