@@ -72,6 +72,8 @@ pub struct SubscriptionSpec {
     pub payload: PayloadFrom,
     /// An order is promised: what is released must come back before anything newer.
     pub ordered: bool,
+    /// Which subjects of a stream are read, where streams hold several (NATS); wildcards may stand in them. None is all.
+    pub filters: Vec<Arc<str>>,
     /// Most messages one fetch may return.
     pub prefetch: usize,
 }

@@ -30,6 +30,7 @@ pub(crate) fn spec(address: &str) -> SubscriptionSpec {
         from_start: true,
         payload: PayloadFrom::Field("payload".into()),
         ordered: false,
+        filters: Vec::new(),
         prefetch: BATCH,
     }
 }

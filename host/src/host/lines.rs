@@ -138,6 +138,7 @@ impl Opening<'_> {
 
     fn spec(&self) -> Result<SubscriptionSpec, String> {
         let concurrency = self.plugin.concurrency as usize;
+        let filters = self.source.filter.as_deref().unwrap_or_default();
         Ok(SubscriptionSpec {
             name: self.subscription.into(),
             plugin: self.name.into(),
@@ -150,6 +151,7 @@ impl Opening<'_> {
                 PayloadField::Entry => PayloadFrom::Entry,
             },
             ordered: self.plugin.order != config::Order::None,
+            filters: filters.iter().map(|one| one.as_str().into()).collect(),
             prefetch: self.prefetch().min(concurrency),
         })
     }

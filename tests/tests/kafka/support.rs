@@ -34,6 +34,7 @@ pub fn spec_of(name: &str) -> SubscriptionSpec {
         from_start: true,
         payload: PayloadFrom::Entry,
         ordered: false,
+        filters: Vec::new(),
         prefetch: 256,
     }
 }

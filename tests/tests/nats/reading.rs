@@ -164,3 +164,51 @@ async fn a_work_queue_is_emptied() {
     assert_eq!(server.held(STREAM).await, Some(0));
     assert_eq!(host.broker.health(), Health::Ready);
 }
+
+/// NATS lets two consumers share a work queue where their filters do not overlap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_passes_the_filter_is_read() {
+    let server = wharf_tests::nats_server::NatsServer::start().await;
+    server
+        .stream_with(stream::Config {
+            name: STREAM.into(),
+            subjects: vec!["orders.>".into()],
+            retention: stream::RetentionPolicy::WorkQueue,
+            ..stream::Config::default()
+        })
+        .await;
+    for subject in ["orders.eu", "orders.us", "orders.asia", "orders.eu.new"] {
+        server.publish(subject, subject).await;
+    }
+    let of = |group: &str, filters: &[&str]| SubscriptionSpec {
+        plugin: group.into(),
+        group: group.into(),
+        filters: filters.iter().map(|one| (*one).into()).collect(),
+        ..spec()
+    };
+    let eu = of("eu", &["orders.eu", "orders.eu.>"]);
+    let mut first = host_with(config(&server.url()), eu.clone()).await;
+    let mut second = host_with(config(&server.url()), of("us", &["orders.us"])).await;
+    let taken = first.take(2).await;
+    assert_eq!(payloads(&taken), ["orders.eu", "orders.eu.new"]);
+    first.accept(taken).await;
+    let taken = second.take(1).await;
+    assert_eq!(payloads(&taken), ["orders.us"]);
+    second.accept(taken).await;
+    assert_eq!(server.held(STREAM).await, Some(1), "nobody reads Asia");
+    let lag = first.broker.lag(&eu).await.expect("asked");
+    assert_eq!((lag.waiting, lag.pending), (0, 0));
+    first.stop().await;
+
+    // Another filter holds for what comes from then on.
+    let asia = of("eu", &["orders.asia"]);
+    let mut first = host_with(config(&server.url()), asia).await;
+    first.ready().await;
+    server.publish("orders.eu", "late").await;
+    server.publish("orders.asia", "new").await;
+    let taken = first.take(1).await;
+    assert_eq!(payloads(&taken), ["new"]);
+    first.accept(taken).await;
+    let more = first.within(Duration::from_millis(200), 9).await;
+    assert_eq!(payloads(&more), [""; 0]);
+}

@@ -36,6 +36,7 @@ pub fn spec() -> SubscriptionSpec {
         from_start: true,
         payload: PayloadFrom::Field("payload".into()),
         ordered: false,
+        filters: Vec::new(),
         prefetch: 100,
     }
 }

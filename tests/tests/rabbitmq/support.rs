@@ -50,6 +50,7 @@ pub fn spec(queue: &str) -> SubscriptionSpec {
         from_start: true,
         payload: PayloadFrom::Field("payload".into()),
         ordered: false,
+        filters: Vec::new(),
         prefetch: 100,
     }
 }

@@ -246,6 +246,7 @@ fn line(world: &Arc<Mutex<World>>, setup: &Setup) -> Line {
             from_start: true,
             payload: PayloadFrom::Field("payload".into()),
             ordered: setup.ordered(),
+            filters: Vec::new(),
             prefetch: setup.prefetch,
         },
         broker: "home".into(),

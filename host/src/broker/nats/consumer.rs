@@ -40,7 +40,7 @@ impl Wanted {
         Self {
             stream: spec.address.to_string(),
             name: spec.group.to_string(),
-            filters: Vec::new(),
+            filters: spec.filters.iter().map(ToString::to_string).collect(),
             from_start: spec.from_start,
             ack_wait,
             max_ack_pending: max_ack_pending.into(),

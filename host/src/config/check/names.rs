@@ -14,12 +14,13 @@ use crate::config::{Destination, Plugin, structure};
 use crate::place::PlaceKind;
 
 /// Keys that belong to some types of brokers, beside those that name a place.
-const OWNED: [(&str, &[&str]); 7] = [
+const OWNED: [(&str, &[&str]); 8] = [
     ("payload", &["redis"]),
     ("max_len", &["redis"]),
     ("max_age", &["redis"]),
     ("routing_key", &["rabbitmq"]),
     ("core", &["nats"]),
+    ("filter", &["nats"]),
     // A queue has one group of readers and begins with what is in it.
     ("group", &["embedded", "kafka", "nats", "redis"]),
     ("start", &["embedded", "kafka", "nats", "redis"]),

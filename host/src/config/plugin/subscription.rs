@@ -38,6 +38,10 @@ pub struct Subscription {
     /// The subject outside of streams, on NATS; it may have wildcards. What is published while no host listens is lost.
     #[serde(default)]
     pub subject: Option<String>,
+    /// Which subjects of a stream of NATS are read; wildcards may stand in them. All of them without it. More than one needs a
+    /// server of 2.10 or newer.
+    #[serde(default)]
+    pub filter: Option<Vec<String>>,
     /// The consumer group, where the place has such (on NATS the durable consumer of a stream, the queue group of a
     /// subject); without it, the plugin's name.
     #[serde(default)]
@@ -66,6 +70,7 @@ impl Subscription {
             pattern: if_it_is(PlaceKind::Pattern),
             queue: if_it_is(PlaceKind::Queue),
             subject: if_it_is(PlaceKind::Subject),
+            filter: None,
             group: None,
             payload: None,
             start: Start::default(),

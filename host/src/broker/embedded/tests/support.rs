@@ -71,6 +71,7 @@ pub(super) fn spec(topic: &str, group: &str) -> SubscriptionSpec {
         from_start: true,
         payload: PayloadFrom::Entry,
         ordered: false,
+        filters: Vec::new(),
         prefetch: 100,
     }
 }

@@ -16,6 +16,7 @@ fn spec() -> SubscriptionSpec {
         from_start: false,
         payload: PayloadFrom::Entry,
         ordered: false,
+        filters: Vec::new(),
         prefetch: 256,
     }
 }

@@ -33,7 +33,13 @@ pub(super) fn subscription(
                 .set_help("name the stream, such as `ORDERS`; a subject is written as `subject`");
         }
         durable(check, at, plugin_name, one);
+        filter(check, at, one);
         return;
+    }
+    if check.is_written(&at.key("filter")) {
+        check
+            .key(&at.key("filter"), "a subject is a filter by itself")
+            .set_help("leave it out, or read a `stream`");
     }
     if let Some(problem) = subject_problem(place, true) {
         check
@@ -66,6 +72,19 @@ fn durable(check: &mut Check<'_>, at: &Path, plugin_name: &str, one: &Subscripti
             format!("the plugin's name, `{plugin_name}`, cannot be that of a consumer: {problem}"),
         )
         .set_help("write a `group`");
+}
+
+/// The server refuses subjects that overlap.
+fn filter(check: &mut Check<'_>, at: &Path, one: &Subscription) {
+    let all = one.filter.as_deref().unwrap_or_default();
+    for (index, subject) in all.iter().enumerate() {
+        let at = at.key("filter").index(index);
+        if let Some(problem) = subject_problem(subject, true) {
+            check.value(&at, problem);
+        } else if let Some(other) = all[..index].iter().find(|o| overlap(o, subject)) {
+            check.value(&at, format!("it overlaps with `{other}`"));
+        }
+    }
 }
 
 pub(super) fn destination(check: &mut Check<'_>, at: &Path, one: &Destination) {
@@ -141,7 +160,9 @@ pub(in crate::config::check) fn reads(nats: &Nats, one: &Subscription, subject: 
             let dead_letters = nats.declare.dead_letters.as_deref() == Some(stream);
             let all = subjects.map(String::as_str);
             let mut all = all.chain(dead_letters.then_some("dlq.>"));
-            all.any(|pattern| overlap(pattern, subject))
+            let filter = one.filter.as_deref().unwrap_or_default();
+            let wanted = filter.is_empty() || filter.iter().any(|one| overlap(one, subject));
+            wanted && all.any(|pattern| overlap(pattern, subject))
         }
         _ => false,
     }
