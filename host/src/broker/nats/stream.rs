@@ -72,6 +72,8 @@ pub(super) struct Subscription {
     pub(super) arrived: Notify,
     /// Something was handed over.
     pub(super) taken: Notify,
+    /// The server has forgotten something.
+    forgot: Notify,
     /// No more will be fetched.
     pub(super) stopping: CancellationToken,
     /// Nobody settles any more.
@@ -111,6 +113,7 @@ impl Subscription {
             state: Mutex::default(),
             arrived: Notify::new(),
             taken: Notify::new(),
+            forgot: Notify::new(),
             stopping: CancellationToken::new(),
             closing,
         }
@@ -156,6 +159,7 @@ impl Subscription {
             !goes
         });
         ledger.forgotten(own, delivered);
+        self.forgot.notify_waiters();
     }
 
     /// The next one to hand over, if `fits` takes it.
@@ -240,11 +244,25 @@ impl Subscription {
     /// delivers it again may wait for a place which only this one's end makes free. It is done with, is not handed over when it
     /// comes again, and is acknowledged then.
     pub(super) async fn acknowledge(self: &Arc<Self>, token: Token) -> Result<(), SettleError> {
-        if self.state.lock().ledger.is_forgotten(token) {
-            self.insist(token);
-            return Ok(());
+        tokio::select! {
+            biased;
+            () = self.until_forgotten(token) => {
+                self.insist(token);
+                Ok(())
+            }
+            answer = self.confirm(token) => answer,
         }
-        self.confirm(token).await
+    }
+
+    /// Returns when the server does not know that it delivered this one; never, where it does.
+    async fn until_forgotten(&self, token: Token) {
+        loop {
+            let forgot = self.forgot.notified();
+            if self.state.lock().ledger.is_forgotten(token) {
+                return;
+            }
+            forgot.await;
+        }
     }
 
     /// Acknowledges one message by and by: until the server has, or nobody settles any more.
