@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream;
 use tokio::time::Instant;
 use wharf::ports::{Broker, Health, Lag, Room, SubscriptionSpec};
+use wharf_tests::nats_server::NatsServer;
 
 use crate::support::*;
 
@@ -143,9 +144,9 @@ async fn a_group_that_begins_late_reads_only_what_comes_then() {
     host.accept(taken).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_work_queue_is_emptied() {
-    let server = wharf_tests::nats_server::NatsServer::start().await;
+/// A server whose stream gives each message to one consumer, and forgets it then.
+async fn work_queue() -> NatsServer {
+    let server = NatsServer::start().await;
     server
         .stream_with(stream::Config {
             name: STREAM.into(),
@@ -154,6 +155,12 @@ async fn a_work_queue_is_emptied() {
             ..stream::Config::default()
         })
         .await;
+    server
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_work_queue_is_emptied() {
+    let server = work_queue().await;
     for n in 0..20 {
         server.publish("orders.eu", &n.to_string()).await;
     }
@@ -168,15 +175,7 @@ async fn a_work_queue_is_emptied() {
 /// NATS lets two consumers share a work queue where their filters do not overlap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_what_passes_the_filter_is_read() {
-    let server = wharf_tests::nats_server::NatsServer::start().await;
-    server
-        .stream_with(stream::Config {
-            name: STREAM.into(),
-            subjects: vec!["orders.>".into()],
-            retention: stream::RetentionPolicy::WorkQueue,
-            ..stream::Config::default()
-        })
-        .await;
+    let server = work_queue().await;
     for subject in ["orders.eu", "orders.us", "orders.asia", "orders.eu.new"] {
         server.publish(subject, subject).await;
     }

@@ -44,7 +44,6 @@ async fn a_cluster_is_read_and_written_and_a_dead_node_left() {
     let mut options = secured(&seed, &certificates);
     options.access.cluster = true;
     let streams = apart(&cluster).await;
-    let all = streams.clone();
     for stream in &streams {
         put(&cluster, stream, 0..50).await;
         let reading = SubscriptionSpec {
@@ -54,7 +53,8 @@ async fn a_cluster_is_read_and_written_and_a_dead_node_left() {
         let mut host = host_with(options.clone(), reading).await;
         let taken = host.take(50).await;
         let outputs = |_: &_| {
-            all.iter()
+            streams
+                .iter()
                 .map(|s| to(&format!("out-{{{s}}}"), "x"))
                 .collect()
         };
