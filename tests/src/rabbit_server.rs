@@ -11,7 +11,6 @@
 //!   on a port of its own nothing is left behind, and no service of the machine is met.
 //! - The scripts in `PATH` want to be root or `rabbitmq`; those they call do not.
 
-use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -26,6 +25,10 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::ports::free_port;
+
+mod queues;
+
+pub use queues::Depth;
 
 /// How long a server may take to answer, or to go away in order.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,17 +50,6 @@ pub struct RabbitServer {
     folder: TempDir,
     mapper: Child,
     child: Option<Child>,
-}
-
-/// What a queue holds, as the server says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Depth {
-    /// Not delivered.
-    pub ready: u64,
-    /// Delivered and not settled.
-    pub unacked: u64,
-    /// Who reads it.
-    pub consumers: u64,
 }
 
 impl RabbitServer {
@@ -344,70 +336,6 @@ impl RabbitServer {
             after.as_millis()
         );
         self.ctl(&["eval", &set]).await;
-    }
-
-    /// How many messages of a queue are ready, as a client is told; none where there is no such queue.
-    pub async fn ready(&self, connection: &Connection, queue: &str) -> u64 {
-        // A queue that is missing closes the channel.
-        let channel = connection.create_channel().await.expect("a channel");
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let asked = channel
-            .queue_declare(queue.into(), options, FieldTable::default())
-            .await;
-        let Ok(found) = asked else { return 0 };
-        channel.close(200, "".into()).await.expect("closed");
-        found.message_count().into()
-    }
-
-    /// What a queue holds; `None` where there is none.
-    pub async fn depth(&self, queue: &str) -> Option<Depth> {
-        self.depths().await.remove(queue)
-    }
-
-    /// What every queue holds.
-    pub async fn depths(&self) -> BTreeMap<String, Depth> {
-        let columns = [
-            "name",
-            "messages_ready",
-            "messages_unacknowledged",
-            "consumers",
-        ];
-        let words = [&["list_queues", "--no-table-headers"], &columns[..]].concat();
-        let table = self.ctl(&words).await;
-        let row = |line: &str| {
-            let mut words = line.split('\t');
-            let name = words.next()?.to_owned();
-            let mut number = || words.next()?.trim().parse().ok();
-            let depth = Depth {
-                ready: number()?,
-                unacked: number()?,
-                consumers: number()?,
-            };
-            Some((name, depth))
-        };
-        table.lines().filter_map(row).collect()
-    }
-
-    /// Waits until a queue holds what `wanted` takes: the server counts some things late.
-    pub async fn until(&self, queue: &str, wanted: impl Fn(Depth) -> bool) -> Depth {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let depth = self.depth(queue).await;
-            if let Some(depth) = depth.filter(|d| wanted(*d)) {
-                return depth;
-            }
-            assert!(Instant::now() < deadline, "{queue} holds {depth:?}");
-            // A tool is a whole virtual machine: it takes more of the machine than what is looked at.
-            sleep(LOOK * 5).await;
-        }
-    }
-
-    /// Takes everything that is ready out of a queue.
-    pub async fn purge(&self, queue: &str) {
-        self.ctl(&["purge_queue", queue]).await;
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use futures_util::future::join;
+use tokio::time::Instant;
 use wharf::message::Outgoing;
 use wharf_tests::count::{Fate, Item, Work};
 use wharf_tests::host::{Host, PATIENCE, Place, eventually, eventually_or};
@@ -314,13 +315,21 @@ impl<B: Subject> Stage<B> {
     /// step at this broker. Answers the outputs without them.
     pub(crate) async fn check_after_a_crash(&self, work: &Work) -> Vec<Item> {
         self.until_done(work).await;
-        let (mut outputs, mut letters) = (self.outputs().await, self.letters().await);
-        if !self.row.can.atomic {
-            outputs = once(outputs);
-            letters = once(letters);
+        let ending = work.ending(|fate| fate != Fate::Nothing);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (mut outputs, mut letters) = (self.outputs().await, self.letters().await);
+            if !self.row.can.atomic {
+                outputs = once(outputs);
+                letters = once(letters);
+            }
+            // Where some came twice, all have not yet ended when so many have.
+            if outputs.len() + letters.len() >= ending || Instant::now() >= deadline {
+                work.check(&outputs, &letters);
+                return outputs;
+            }
+            self.until_settled().await;
         }
-        work.check(&outputs, &letters);
-        outputs
     }
 
     /// Tells a host to stop, waits until it has, in good order, and answers what it said.

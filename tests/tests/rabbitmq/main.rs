@@ -9,6 +9,7 @@ mod patience;
 mod reading;
 mod server;
 mod settling;
+mod stopping;
 mod support;
 mod tls;
 mod whole;

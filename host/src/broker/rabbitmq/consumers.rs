@@ -50,10 +50,30 @@ impl Consumers {
         }
     }
 
-    /// Consumes from both queues, in the place of those that do.
+    /// Consumes from both queues.
     pub(super) async fn consume(&mut self, sub: &Subscription, live: &Live) -> lapin::Result<()> {
-        qos(&live.channel, self.prefetch).await?;
-        let before = std::mem::take(&mut self.tags);
+        self.begin(sub, live, self.prefetch).await
+    }
+
+    /// Has another prefetch from now on. For a greater one others read beside those that do: when a consumer of a quorum
+    /// queue ends, what is on its way to it goes back as if it had been delivered.
+    pub(super) async fn resize(
+        &mut self,
+        sub: &Subscription,
+        live: &Live,
+        prefetch: u16,
+    ) -> lapin::Result<()> {
+        let before = std::mem::replace(&mut self.prefetch, prefetch);
+        if prefetch > before {
+            return self.begin(sub, live, prefetch - before).await;
+        }
+        let tags = std::mem::take(&mut self.tags);
+        self.begin(sub, live, prefetch).await?;
+        self.end_these(live, tags).await
+    }
+
+    async fn begin(&mut self, sub: &Subscription, live: &Live, prefetch: u16) -> lapin::Result<()> {
+        qos(&live.channel, prefetch).await?;
         for (queue, own) in [(&sub.queue, false), (&sub.retry, true)] {
             let consuming = live.channel.basic_consume(
                 queue.clone(),
@@ -65,7 +85,7 @@ impl Consumers {
             self.tags.push(consumer.tag());
             self.items.get_mut().push(items(consumer, own));
         }
-        self.end_these(live, before).await
+        Ok(())
     }
 
     /// Reads no more until [`wake`](Self::wake). What was on its way still comes.

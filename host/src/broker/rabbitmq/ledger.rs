@@ -135,6 +135,11 @@ impl Ledger {
         unwanted
     }
 
+    /// Whether the host has any of them.
+    pub(super) fn any_with_host(&self) -> bool {
+        self.held.values().any(|held| held.with == With::Host)
+    }
+
     /// Deliveries in hand.
     pub(super) fn len(&self) -> usize {
         self.held.len()

@@ -1,8 +1,8 @@
 //! How many messages the server may have delivered and not settled, per consumer.
 //!
 //! The server knows a bound in messages and none in bytes, so a bound in bytes is kept by the size messages have had so
-//! far. Until a few were seen little is asked for. A consumer's prefetch cannot be changed: another one has to take its
-//! place, so small differences are let be.
+//! far. Until a few were seen little is asked for. A consumer's prefetch cannot be changed: another one has to stand
+//! beside it or take its place, so small differences are let be.
 //!
 //! Where an order is promised another consumer may be that of another host. So it begins with the whole window, and only
 //! where that turns out to be too much it begins again ([`subscription`](super::subscription), rewinding).

@@ -13,7 +13,7 @@ use super::consumers::qos;
 use super::ledger::With;
 use super::parking::{Parking, as_it_was, beside, lost, park_and_acknowledge};
 use super::step::{Step, step};
-use super::subscription::Subscription;
+use super::subscription::{Live, Subscription};
 use super::worker::Fetched;
 use crate::delivery::{Delivery, Inbox, Token};
 use crate::ports::{BrokerError, Room, Settle, SettleError, Settler, Source};
@@ -85,9 +85,18 @@ impl RabbitSource {
     /// stays where it is until the connection ends ([`subscription`](super::subscription)).
     async fn leave(&mut self) {
         self.sub.stopping.cancel();
-        if self.sub.ordered {
-            return;
+        if !self.sub.ordered {
+            self.give_back().await;
         }
+        if self.sub.none_but(std::iter::empty())
+            && let Some(live) = self.sub.live()
+        {
+            // An error: it comes again by the next connection.
+            drop(self.sub.applied(&live).await);
+        }
+    }
+
+    async fn give_back(&mut self) {
         // The worker may be waiting for room to hand over what it has.
         loop {
             tokio::select! {
@@ -176,16 +185,24 @@ impl RabbitSettler {
                 results[index] = result;
             }
         }
-        // The server answers in order: once it has answered this, it has dealt with what went before. While messages come
-        // in, the next batch does as well. It changes nothing for consumers there are.
         if self.sub.stopping.is_cancelled()
-            && let Err(error) = qos(&live.channel, 1).await
+            && let Err(error) = self.dealt_with(&live, batch).await
         {
             for result in results.iter_mut().filter(|result| result.is_ok()) {
                 *result = Err(lost(&words(&error)));
             }
         }
         results
+    }
+
+    /// Waits until the server has dealt with a batch, and after the last one until its queues have what was settled. While
+    /// messages come in, the next batch waits for the one before it.
+    async fn dealt_with(&self, live: &Live, batch: &[Settle]) -> lapin::Result<()> {
+        if self.sub.none_but(batch.iter().map(|settle| settle.token)) {
+            return self.sub.applied(live).await;
+        }
+        // The server answers a channel in order. It changes nothing for consumers there are.
+        qos(&live.channel, 1).await
     }
 }
 

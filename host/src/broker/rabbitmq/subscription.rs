@@ -319,6 +319,17 @@ impl Subscription {
         }
     }
 
+    /// Whether the host has nothing but these, which are settled.
+    pub(super) fn none_but(&self, settled: impl Iterator<Item = Token>) -> bool {
+        let state = self.state.lock();
+        if self.ordered {
+            // What goes back in its place is held until the connection ends.
+            state.handed.is_subset(&settled.collect())
+        } else {
+            !state.ledger.any_with_host()
+        }
+    }
+
     pub(super) fn in_hand(&self) -> usize {
         self.state.lock().ledger.len()
     }

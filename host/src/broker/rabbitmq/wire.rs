@@ -87,6 +87,19 @@ pub(super) struct Received {
     pub(super) payload: Bytes,
 }
 
+impl From<lapin::message::Delivery> for Received {
+    fn from(delivery: lapin::message::Delivery) -> Self {
+        Self {
+            tag: delivery.delivery_tag,
+            exchange: delivery.exchange,
+            routing_key: delivery.routing_key,
+            redelivered: delivery.redelivered,
+            properties: delivery.properties,
+            payload: Bytes::from(delivery.data),
+        }
+    }
+}
+
 impl Received {
     pub(super) fn header(&self, name: &str) -> Option<&AMQPValue> {
         self.properties.headers().as_ref()?.inner().get(name)

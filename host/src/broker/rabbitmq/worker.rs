@@ -2,7 +2,7 @@
 //!
 //! It consumes from the source and from the subscription's own queue, by one channel ([`consumers`](super::consumers)). What arrives goes to the source by
 //! a queue with room for the prefetch of both; only what a lost connection left in it makes the worker wait. When the size
-//! of messages asks for another prefetch, new consumers take the place of the old ones ([`prefetch`](super::prefetch)).
+//! of messages asks for another prefetch, consumers are added or replaced ([`prefetch`](super::prefetch)).
 //!
 //! The server's patience with what was read ahead runs out too, while the host fetches nothing (it is paused, or busy). What
 //! has waited for half of it is given back, and nothing more is read until a fetch waits.
@@ -10,7 +10,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use lapin::Connection;
 use lapin::message::Delivery;
@@ -112,7 +111,13 @@ impl Worker {
         };
         let (live, consumers) = opened?;
         self.part.well();
-        let end = self.read(&live, consumers).await;
+        let mut end = self.read(&live, consumers).await;
+        // What was accepted is not to come again with the rest.
+        if matches!(end, End::Rewound)
+            && let Err(error) = self.sub.applied(&live).await
+        {
+            end = End::Broke(self.endpoint.trouble(&error));
+        }
         let lost = self.sub.down(matches!(end, End::Rewound));
         if lost > 0 {
             tracing::info!(queue = %self.sub.queue, lost, "rabbitmq: comes again");
@@ -236,10 +241,7 @@ impl Worker {
                 }
                 Ok(())
             }
-            Some(better) => {
-                consumers.prefetch = better;
-                consumers.consume(&self.sub, live).await
-            }
+            Some(better) => consumers.resize(&self.sub, live, better).await,
         }
     }
 
@@ -293,14 +295,7 @@ impl Worker {
         delivery: Delivery,
         since: Instant,
     ) -> Option<(Token, Parking)> {
-        let received = Received {
-            tag: delivery.delivery_tag,
-            exchange: delivery.exchange,
-            routing_key: delivery.routing_key,
-            redelivered: delivery.redelivered,
-            properties: delivery.properties,
-            payload: Bytes::from(delivery.data),
-        };
+        let received = Received::from(delivery);
         let reading = self.sub.reading(own);
         if let Some(tier) = parked::waited_in(&received, reading) {
             self.sub.used(Tier(tier));
