@@ -36,6 +36,7 @@ use crate::ports::{
     SubscriptionSpec, half_of,
 };
 
+mod arriving;
 mod barrier;
 mod confirm;
 mod connect;

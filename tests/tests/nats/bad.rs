@@ -17,7 +17,8 @@ async fn wrong_credentials_are_told_in_the_servers_words() {
     let server = NatsServer::start_with("authorization { user: ada, password: right }").await;
     let wrong = config(&server.url().replace("//", "//ada:hunter2@"));
     let host = host_with(wrong, subject("a", "billing")).await;
-    host.says("authorization violation").await;
+    host.says("authorization violation; check `user` and `password`")
+        .await;
     assert!(!format!("{:?}", host.broker.health()).contains("hunter2"));
 
     let right = Nats {
@@ -67,6 +68,7 @@ async fn what_is_not_permitted_is_told_in_the_servers_words() {
         said.contains("Destination") && said.contains("Permissions Violation"),
         "{said}"
     );
+    assert!(said.contains("; give the user the right"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -200,6 +200,7 @@ async fn an_absent_server_is_waited_for() {
     declared.declare.streams.insert(STREAM.into(), stream);
     let mut host = host_with(declared, spec()).await;
     host.says("refused").await;
+    host.says("; check host and port in `url`").await;
     server.run().await;
     host.ready().await;
     server.publish("orders.eu", "a").await;

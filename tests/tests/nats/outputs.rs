@@ -129,6 +129,7 @@ async fn a_declared_stream_is_made_for_the_first_output() {
     assert_eq!(results[0], Ok(()));
     let why = destination(&results[1]);
     assert!(why.contains("maximum messages exceeded"), "{why}");
+    assert!(why.contains("raise its `max_messages`"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,8 +157,10 @@ async fn what_is_too_large_is_the_messages_fault() {
         .await;
     let why = message(&results[0]);
     assert!(why.contains("payload"), "{why}");
+    assert!(why.contains("raise `max_payload` at the server"), "{why}");
     let why = message(&results[1]);
     assert!(why.contains("message size exceeds maximum"), "{why}");
+    assert!(why.contains("raise `max_message` of the stream"), "{why}");
     assert_eq!(results[2], Ok(()));
 }
 

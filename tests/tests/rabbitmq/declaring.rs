@@ -142,6 +142,7 @@ async fn what_exists_otherwise_is_left_as_it_is() {
         Health::Waiting(reason) => {
             reason.contains("queue `in` cannot be made: PRECONDITION_FAILED")
                 && reason.contains("x-single-active-consumer")
+                && reason.contains("; have `declare` say what is there")
         }
         Health::Ready => false,
     };

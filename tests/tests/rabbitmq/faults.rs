@@ -104,7 +104,9 @@ async fn an_absent_server_is_waited_for() {
     let kind = KINDS[0];
     let mut host = host(&server.url(), "orders", kind).await;
     until("it is said", || match host.broker.health() {
-        Health::Waiting(reason) => reason.contains("refused"),
+        Health::Waiting(reason) => {
+            reason.contains("refused") && reason.contains("; check host and port in `url`")
+        }
         Health::Ready => false,
     })
     .await;
@@ -117,28 +119,40 @@ async fn an_absent_server_is_waited_for() {
     nothing_left(&server, "orders").await;
 }
 
-/// Who we are, where we go and what we read: the server says which of them is wrong.
+/// Who we are, where we go and what we read: the server says which of them is wrong, and the host what to change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_is_told_in_the_servers_words() {
     let server = RabbitServer::start().await;
     server.declare("in", "classic", &[]).await;
     let url = server.url();
-    for (url, queue, said) in [
+    for (url, queue, said, change) in [
         (
             url.replace("guest:guest", "guest:hunter2"),
             "in",
             "ACCESS_REFUSED",
+            "check user and password in `url`",
         ),
         (
             url.replace("/%2f", "/elsewhere"),
             "in",
             "vhost elsewhere not found",
+            "check the virtual host in `url`",
         ),
-        (url, "orders", "NOT_FOUND - no queue 'orders'"),
+        (
+            url,
+            "orders",
+            "NOT_FOUND - no queue 'orders'",
+            "make the queue, or name it under `declare.queues`",
+        ),
     ] {
         let host = host(&url, queue, KINDS[0]).await;
         let told = || match host.broker.health() {
-            Health::Waiting(reason) => reason.contains(said) && !reason.contains("hunter2"),
+            Health::Waiting(reason) => {
+                let words = reason.split_once("; ");
+                words.is_some_and(|(words, advice)| {
+                    words.contains(said) && advice.starts_with(change)
+                }) && !reason.contains("hunter2")
+            }
             Health::Ready => false,
         };
         until(said, told).await;

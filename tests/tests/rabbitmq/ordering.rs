@@ -104,3 +104,58 @@ async fn what_is_released_comes_back_before_what_is_behind_it() {
         nothing_left(&server, queue).await;
     }
 }
+
+/// More is behind it than is read ahead, another host waits for its turn or none does, and what was accepted before has to
+/// be known to the queue first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_released_again_and_again_is_overtaken_by_nothing_and_charges_nothing() {
+    let server = RabbitServer::shared().await;
+    for (kind, count) in [
+        (QueueKind::Classic, 2),
+        (QueueKind::Quorum, 2),
+        (QueueKind::Quorum, 1),
+    ] {
+        let queue = &*name_of(kind);
+        let narrow = SubscriptionSpec {
+            ordered: true,
+            prefetch: 10,
+            ..spec(queue)
+        };
+        let mut hosts = Vec::new();
+        for _ in 0..count {
+            let host = host_with(config(&server, queue, kind), narrow.clone()).await;
+            host.ready().await;
+            hosts.push(host);
+        }
+        let (_connection, channel) = server.client().await;
+        for n in 0..100 {
+            publish(&channel, queue, &n.to_string(), persistent()).await;
+        }
+        for round in 0..8 {
+            // Whoever gives everything back is the last to have it again.
+            let host = &mut hosts[round % count];
+            let mut taken = host.take(10).await;
+            let told = |d: &Delivery| d.message().deliveries;
+            let deliveries: Vec<u32> = taken.iter().map(told).collect();
+            let next = round as u32 * 9;
+            let wanted: Vec<u32> = (next..next + 10).collect();
+            assert_eq!(numbers(&taken), wanted, "{queue}");
+            // Another host cannot tell what was given back in a quorum queue from what somebody died of.
+            if count == 1 || kind == QueueKind::Classic {
+                assert_eq!(deliveries, [1; 10], "{queue} in round {round}");
+            }
+            let last = taken.pop();
+            // From behind, so that no two are acknowledged by one frame.
+            while let Some(one) = taken.pop() {
+                host.accept(vec![one]).await;
+            }
+            drop(last);
+            for result in host.settle_inbox().await {
+                result.expect("released");
+            }
+        }
+        for host in hosts {
+            host.stop().await;
+        }
+    }
+}

@@ -83,12 +83,23 @@ async fn each_output_is_told_its_own_fate() {
     }
     let said = send(&host, &batch).await;
     let text = |index: usize| said[index].as_ref().unwrap_err().to_string();
-    assert!(text(2).contains("NO_ROUTE"), "{}", text(2));
-    assert!(
-        text(4).contains("NOT_FOUND - no exchange 'no such exchange'"),
-        "{}",
-        text(4)
-    );
+    for (index, words, change) in [
+        (2, "NO_ROUTE", "bind a queue by that routing key"),
+        (
+            3,
+            "there is no such queue",
+            "name it under `declare.queues`",
+        ),
+        (
+            4,
+            "NOT_FOUND - no exchange 'no such exchange'",
+            "name it under `declare.exchanges`",
+        ),
+        (6, "a queue refused it", "raise its `max_length`"),
+    ] {
+        let text = text(index);
+        assert!(text.contains(words) && text.contains(change), "{text}");
+    }
     assert_eq!(server.until("out", |d| d.ready == 63).await.ready, 63);
 }
 
@@ -106,7 +117,15 @@ async fn what_is_too_large_is_told_and_takes_nothing_with_it() {
     let mut wide = output("out", "wide");
     wide.message.headers = vec![wharf::message::Header::text("h", "v".repeat(200_000))];
     let alone = [large, wide];
-    assert_eq!(faults(&send(&host, &alone).await), "mm");
+    let results = send(&host, &alone).await;
+    assert_eq!(faults(&results), "mm");
+    for (result, change) in results.iter().zip(["`max_message_size`", "`frame_max`"]) {
+        let said = result.as_ref().unwrap_err().to_string();
+        assert!(
+            said.contains("larger than") && said.contains(change),
+            "{said}"
+        );
+    }
     // With others in one batch those may have to be sent again; it is refused at last, and they are not.
     let mut batch = vec![output("out", "1"), alone[0].clone(), output("out", "2")];
     let mut refused = 0;

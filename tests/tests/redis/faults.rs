@@ -87,7 +87,10 @@ async fn a_server_that_is_absent_at_start_is_waited_for() {
             .is_empty()
     );
     match host.broker.health() {
-        Health::Waiting(why) => assert!(why.contains("refused"), "{why}"),
+        Health::Waiting(why) => {
+            assert!(why.contains("refused"), "{why}");
+            assert!(why.contains("; check host and port in `url`"), "{why}");
+        }
         Health::Ready => panic!("nobody is there"),
     }
     server.run().await;

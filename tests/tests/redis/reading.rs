@@ -176,7 +176,10 @@ async fn a_key_of_another_type_is_refused_in_the_servers_words() {
     server.command(&format!("SET {STREAM} text")).await;
     let mut host = host(&server.url()).await;
     match host.source.fetch(room(1)).await {
-        Err(BrokerError::Refused(said)) => assert!(said.contains("WRONGTYPE"), "{said}"),
+        Err(BrokerError::Refused(said)) => {
+            assert!(said.contains("WRONGTYPE"), "{said}");
+            assert!(said.contains("; something of another type"), "{said}");
+        }
         other => panic!("{other:?}"),
     }
     // Somebody repairs it, and reading goes on.
@@ -205,6 +208,7 @@ async fn a_wrong_password_is_refused_in_the_servers_words() {
                 said.contains("WRONGPASS") || said.contains("invalid username-password"),
                 "{said}"
             );
+            assert!(said.contains("; check `user` and `password`"), "{said}");
             assert!(
                 !said.contains("wrong@"),
                 "no credentials in messages: {said}"

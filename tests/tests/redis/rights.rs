@@ -76,8 +76,10 @@ async fn a_wrong_password_is_said_in_the_words_of_the_server() {
     let mut wrong = user(&server);
     wrong.access.password = Some(Secret::new("open"));
     let host = host_with(wrong, spec()).await;
+    let told =
+        |said: &str| said.contains("WRONGPASS") && said.contains("; check `user` and `password`");
     until("it is said", || async {
-        matches!(host.broker.health(), Health::Waiting(said) if said.contains("WRONGPASS"))
+        matches!(host.broker.health(), Health::Waiting(said) if told(&said))
     })
     .await;
 }

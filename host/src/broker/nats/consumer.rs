@@ -203,7 +203,10 @@ async fn made(
         .await;
     let made = made.map_err(|error| match error.kind() {
         ConsumerErrorKind::JetStream(said) if said.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-            format!("there is no stream {}", wanted.stream)
+            format!(
+                "there is no stream {}: make it, or name it under `declare.streams`",
+                wanted.stream
+            )
         }
         _ => format!("{of}: {error}"),
     })?;

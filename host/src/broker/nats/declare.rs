@@ -107,7 +107,7 @@ pub(super) async fn ensure(context: &Context, wanted: &Config) -> Result<stream:
             tracing::warn!(
                 stream = name,
                 what,
-                "nats: declared otherwise, left as it is"
+                "nats: declared otherwise, left as it is: change it there, or under `declare.streams`"
             );
         }
         return Ok(there);

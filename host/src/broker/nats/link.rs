@@ -27,6 +27,12 @@ use tokio_util::sync::CancellationToken;
 use super::connect::Endpoint;
 use crate::broker::waiting::{Part, Tries};
 
+mod advice;
+
+use advice::unreached;
+
+pub(super) use advice::advised;
+
 /// How long the server may take to answer.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
 /// Between two looks whether the client still lives.
@@ -52,7 +58,7 @@ pub(super) struct Link {
 pub(super) enum Unanswered {
     /// There is nobody to answer.
     Nobody,
-    /// It is larger than the server takes: in the client's words.
+    /// It is larger than the server takes: in the client's words, and what to change.
     TooLarge(String),
     /// Not now.
     Unavailable(String),
@@ -121,7 +127,7 @@ impl Link {
                 std::future::ready(None)
             });
         let client = options.connect(endpoint.servers()).await;
-        client.map_err(|e| format!("nats at {}: {e}", self.at))
+        client.map_err(|e| advised(format!("nats at {}: {e}", self.at)))
     }
 
     fn event(&self, event: Event) {
@@ -137,11 +143,17 @@ impl Link {
             }
             Event::ClientError(error) => {
                 if self.reason.lock().is_none() {
-                    self.part.trouble(&format!("nats at {}: {error}", self.at));
+                    let said = advised(format!("nats at {}: {error}", self.at));
+                    self.part.trouble(&said);
                 }
             }
             Event::ServerError(ServerError::Other(said)) => {
-                tracing::warn!(at = &*self.at, said, "nats: the server refused something");
+                let told = advised(said.clone());
+                tracing::warn!(
+                    at = &*self.at,
+                    said = told,
+                    "nats: the server refused something"
+                );
                 *self.denied.lock() = Some((Instant::now(), said));
             }
             Event::SlowConsumer(_) => {
@@ -160,7 +172,7 @@ impl Link {
             })
             .collect();
         if !said.is_empty() {
-            let said = format!("nats at {}", said.join("; "));
+            let said = unreached(format!("nats at {}", said.join("; ")));
             self.part.trouble(&said);
             *self.reason.lock() = Some(said);
         }
@@ -207,11 +219,11 @@ impl Link {
         now.unwrap_or_else(|| format!("nats at {}: not connected", self.at))
     }
 
-    /// What the server refused lately that names `subject`.
+    /// What the server refused lately that names `subject`, and what to change.
     pub(super) fn denied(&self, subject: &str) -> Option<String> {
         let denied = self.denied.lock();
         let (when, said) = denied.as_ref()?;
-        (when.elapsed() < 2 * ANSWER && said.contains(subject)).then(|| said.clone())
+        (when.elapsed() < 2 * ANSWER && said.contains(subject)).then(|| advised(said.clone()))
     }
 
     /// Messages the client threw away so far.
@@ -249,7 +261,9 @@ impl Link {
             };
             return answer.map_err(|error| match error.kind() {
                 RequestErrorKind::NoResponders => Unanswered::Nobody,
-                RequestErrorKind::MaxPayloadExceeded => Unanswered::TooLarge(error.to_string()),
+                RequestErrorKind::MaxPayloadExceeded => {
+                    Unanswered::TooLarge(advised(error.to_string()))
+                }
                 _ => Unanswered::Unavailable(match self.denied(subject) {
                     Some(said) => said,
                     None => format!("nats at {}: {error}", self.at),

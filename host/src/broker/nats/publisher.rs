@@ -19,7 +19,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Mutex;
 
 use super::declare;
-use super::link::{ANSWER, Link, Unanswered};
+use super::link::{ANSWER, Link, Unanswered, advised};
 use super::wire::{self, MESSAGE_ID, Way, Written};
 use crate::commit::Publication;
 use crate::ports::{Clock, PublishError, Publisher};
@@ -111,7 +111,7 @@ impl NatsPublisher {
         };
         sent.map_err(|error| {
             use async_nats::client::PublishErrorKind as Kind;
-            let said = format!("nats: {subject}: {error}");
+            let said = format!("nats: {subject}: {}", advised(error.to_string()));
             match error.kind() {
                 Kind::MaxPayloadExceeded | Kind::InvalidSubject => PublishError::Message(said),
                 Kind::Send => PublishError::Destination(said),
@@ -164,7 +164,7 @@ impl NatsPublisher {
         match serde_json::from_slice::<Response<PublishAck>>(&answer.payload) {
             Ok(Response::Ok(stored)) => Ok(stored),
             Ok(Response::Err { error }) => {
-                let said = error.to_string();
+                let said = advised(error.to_string());
                 let code = error.error_code();
                 Err(if code == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM {
                     Refusal::Message(said)

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::consumer::{self, Pulling};
 use super::declare;
 use super::ledger::Held;
+use super::link::advised;
 use super::pull::{EXPIRES, GRACE, Pull, Verdict};
 use super::step::{Arrival, arrival};
 use super::stream::{Fetched, Subscription};
@@ -106,7 +107,7 @@ impl Worker {
         };
         let mut lines = match opened {
             Ok(Ok(lines)) => lines,
-            Ok(Err(reason)) => return End::Broke(format!("nats: {reason}")),
+            Ok(Err(reason)) => return End::Broke(advised(format!("nats: {reason}"))),
             Err(_) => {
                 let stream = &self.sub.source.source;
                 return End::Broke(format!("nats: no answer about stream {stream}"));

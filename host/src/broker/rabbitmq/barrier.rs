@@ -1,19 +1,24 @@
 //! Waiting until the queues have what was acknowledged.
 //!
-//! The server answers a channel in order, but the channel of a quorum queue only passes acknowledgements on: while 32 of
-//! them are on their way to the queue, on a disk that is slow, it keeps the others to itself, and forgets them when it is
-//! closed (`rabbit_fifo_client`, `unsent_commands`). They would come again although nobody crashed. A queue answers by
-//! itself who takes a message out of it, or who begins to consume, after all that was asked of it before.
+//! The server answers a channel in order, but the channel of a quorum queue only passes acknowledgements on: while 32
+//! commands are on their way to the queue, on a disk that is slow, it keeps the others to itself, and forgets them when it
+//! is closed (`rabbit_fifo_client`, `unsent_commands`, 3.10 to 4.2). They would come again although nobody crashed.
+//!
+//! So the queue is asked for a message (`basic.get`), by another channel: it answers after all that was asked of it before,
+//! whatever it answers. One with a single active consumer answers that nobody may take from it. By then the channel of the
+//! acknowledgements has been told that they arrived, and has passed on what it kept. A consumer is no such question: it
+//! would be given what is behind our window as soon as ours ends.
+//!
+//! Where a leader has just changed, what the channel sent to the old one may still be under way.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicGetOptions};
-use lapin::types::FieldTable;
+use lapin::options::{BasicAckOptions, BasicGetOptions};
 use lapin::{Channel, message};
 use tokio::time::Instant;
 
-use super::connect::{within, words};
+use super::connect::{reply_code, within, words};
 use super::consumers::qos;
 use super::ledger::{Held, With};
 use super::notes::Note;
@@ -23,53 +28,80 @@ use super::subscription::{Live, Subscription};
 use super::wire::Received;
 use super::wire::parked::Parked;
 
-/// How long a queue may take.
-const ANSWER: Duration = Duration::from_secs(10);
+/// How long the queues may take.
+const ANSWER: Duration = Duration::from_secs(4);
+/// So many frames are never kept: each is one command for every consumer whose messages it settles, and 32 are let through.
+const NEVER_KEPT: usize = 8;
+
+/// What a queue gave for an answer.
+struct Got {
+    by: Channel,
+    tag: u64,
+    parking: Parking,
+}
 
 impl Subscription {
-    /// Waits until the queues have all that was acknowledged. A queue that cannot be asked is not waited for; an error
-    /// means that the connection is going or gone.
+    /// Waits until the server has dealt with every acknowledgement, and its queues have them. An error means that this is
+    /// not known: they may come again.
     pub(super) async fn applied(&self, live: &Live) -> lapin::Result<()> {
-        // The channel has passed it on, or keeps it.
-        qos(&live.channel, 1).await?;
-        if let Err(error) = within(ANSWER, self.ask_queues(live)).await {
-            let reason = words(&error);
-            tracing::debug!(queue = %self.queue, reason, "rabbitmq: does not say what it has");
-        }
-        // The channel has heard that the queues have it, and has passed on what it kept.
-        qos(&live.channel, 1).await
-    }
-
-    /// By a channel of its own: an error takes nothing else with it.
-    async fn ask_queues(&self, live: &Live) -> lapin::Result<()> {
-        let channel = live.connection.create_channel().await?;
-        if self.ordered {
-            // It has a single active consumer, which is ours: another one gets nothing.
-            let options = BasicConsumeOptions::default();
-            let (queue, table) = (self.queue.clone(), FieldTable::default());
-            channel
-                .basic_consume(queue, "".into(), options, table)
-                .await?;
-        } else {
-            self.ask_by_taking(live, &channel, false).await?;
-        }
-        self.ask_by_taking(live, &channel, true).await?;
-        channel.close(200, "done".into()).await
-    }
-
-    /// Whatever comes is put back as it was, without counting as a delivery.
-    async fn ask_by_taking(&self, live: &Live, channel: &Channel, own: bool) -> lapin::Result<()> {
-        let queue = if own { &self.retry } else { &self.queue };
-        let got = channel.basic_get(queue.clone(), BasicGetOptions::default());
-        let Some(got) = got.await? else { return Ok(()) };
-        let tag = got.delivery_tag;
-        let parking = self.untouched(live, own, got.delivery);
-        if self.park(live, &[parking]).await.iter().all(Result::is_ok) {
-            channel.basic_ack(tag, BasicAckOptions::default()).await?;
+        let got = within(ANSWER, self.ask_all(live)).await?;
+        // It is in hand: from here on it takes the time it takes.
+        for got in got {
+            let parked = self.park(live, &[got.parking]).await;
+            if parked.iter().all(Result::is_ok) {
+                let options = BasicAckOptions::default();
+                got.by.basic_ack(got.tag, options).await?;
+            }
+            got.by.close(200, "done".into()).await?;
         }
         Ok(())
     }
 
+    async fn ask_all(&self, live: &Live) -> lapin::Result<Vec<Got>> {
+        // The channel has passed it on, or keeps it.
+        qos(&live.channel, 1).await?;
+        let frames = self.frames();
+        let mut got = Vec::new();
+        if frames < NEVER_KEPT {
+            return Ok(got);
+        }
+        // What is parked below goes into the subscription's own queue: that one is asked before.
+        for own in [true, false] {
+            if self.may_keep(own) {
+                got.extend(self.ask_by_taking(live, own).await?);
+            }
+        }
+        // The channel has heard that the queues have it, and has passed on what it kept.
+        qos(&live.channel, 1).await?;
+        self.had(frames);
+        Ok(got)
+    }
+
+    /// By a channel of its own: an error takes nothing else with it.
+    async fn ask_by_taking(&self, live: &Live, own: bool) -> lapin::Result<Option<Got>> {
+        let by = live.connection.create_channel().await?;
+        let queue = if own { &self.retry } else { &self.queue };
+        match by
+            .basic_get(queue.clone(), BasicGetOptions::default())
+            .await
+        {
+            // Where an order is promised its place is where it was.
+            Ok(Some(got)) if own || !self.ordered => {
+                let tag = got.delivery_tag;
+                let parking = self.untouched(live, own, got.delivery);
+                return Ok(Some(Got { by, tag, parking }));
+            }
+            Ok(_) => by.close(200, "done".into()).await?,
+            Err(error) if reply_code(&error).is_some() => {
+                let answer = words(&error);
+                tracing::debug!(%queue, answer, "rabbitmq: has what was acknowledged");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(None)
+    }
+
+    /// It goes back as it was, without counting as a delivery.
     fn untouched(&self, live: &Live, own: bool, got: message::Delivery) -> Parking {
         let received = Received::from(got);
         let before = Parked::of(&received, self.reading(own)).deliveries;

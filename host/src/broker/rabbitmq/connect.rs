@@ -21,6 +21,10 @@ use super::link::{Pace, pace};
 use crate::config::rabbitmq::RabbitMq;
 use crate::ports::BrokerError;
 
+mod advice;
+
+pub(super) use advice::advised;
+
 /// What went wrong, for people and for the next try. Never with credentials.
 #[derive(Debug, Clone)]
 pub(super) struct Trouble {
@@ -95,16 +99,19 @@ impl Endpoint {
             .with_properties(properties);
         match tokio::time::timeout(self.timeout, builder.connect()).await {
             Ok(connected) => connected.map_err(|e| self.trouble(&e)),
-            Err(_) => Err(Trouble {
-                reason: format!("rabbitmq at {}: no answer in {:?}", self.at, self.timeout),
-                pace: Pace::Soon,
-            }),
+            Err(_) => {
+                let said = advised(format!("no answer in {:?}", self.timeout));
+                Err(Trouble {
+                    reason: format!("rabbitmq at {}: {said}", self.at),
+                    pace: Pace::Soon,
+                })
+            }
         }
     }
 
     pub(super) fn trouble(&self, error: &lapin::Error) -> Trouble {
         Trouble {
-            reason: format!("rabbitmq at {}: {}", self.at, words(error)),
+            reason: format!("rabbitmq at {}: {}", self.at, told(error)),
             pace: pace(reply_code(error)),
         }
     }
@@ -138,6 +145,11 @@ pub(super) fn words(error: &lapin::Error) -> String {
         ErrorKind::ProtocolError(error) => error.get_message().to_string(),
         _ => error.to_string(),
     }
+}
+
+/// The same, and what to change.
+pub(super) fn told(error: &lapin::Error) -> String {
+    advised(words(error))
 }
 
 /// The machine's name, or `host`.

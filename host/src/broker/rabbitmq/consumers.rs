@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::{FutureExt as _, join_all};
 use futures_util::stream::{self, BoxStream, FusedStream as _, ReadyChunks, SelectAll};
 use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -116,12 +117,13 @@ impl Consumers {
     }
 
     async fn end_these(&mut self, live: &Live, tags: Vec<ShortString>) -> lapin::Result<()> {
-        for tag in tags {
-            self.ending.push(tag.clone());
+        self.ending.extend(tags.iter().cloned());
+        let cancelled = tags.into_iter().map(|tag| {
             let options = BasicCancelOptions::default();
-            within(ANSWER, live.channel.basic_cancel(tag, options)).await?;
-        }
-        Ok(())
+            live.channel.basic_cancel(tag, options)
+        });
+        let all = async { join_all(cancelled).await.into_iter().collect() };
+        within(ANSWER, all).await
     }
 
     /// What came; `None` once all have ended, but for a rest. Cancel-safe.
@@ -130,6 +132,15 @@ impl Consumers {
             None if self.resting => std::future::pending().await,
             items => items,
         }
+    }
+
+    /// What has come already.
+    pub(super) fn come(&mut self) -> Vec<Item> {
+        let mut come = Vec::new();
+        while let Some(Some(items)) = self.items.next().now_or_never() {
+            come.extend(items);
+        }
+        come
     }
 
     /// Whether a consumer that ended had been told to.

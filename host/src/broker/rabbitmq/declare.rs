@@ -9,7 +9,7 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ExchangeKind};
 
-use super::connect::{reply_code, words};
+use super::connect::{reply_code, told};
 use super::wire::short;
 use crate::config::rabbitmq::{Argument, Binding, Declare, Exchange, ExchangeKind as Kind, Queue};
 
@@ -18,6 +18,13 @@ use crate::config::rabbitmq::{Argument, Binding, Declare, Exchange, ExchangeKind
 pub(super) struct Declaration {
     pub(super) name: ShortString,
     pub(super) arguments: FieldTable,
+}
+
+impl Declaration {
+    pub(super) fn is_quorum(&self) -> bool {
+        let kind = self.arguments.inner().get("x-queue-type");
+        matches!(kind, Some(AMQPValue::LongString(kind)) if kind.as_bytes() == b"quorum")
+    }
 }
 
 /// One thing to be made.
@@ -40,7 +47,7 @@ pub(super) enum Piece {
 /// What could not be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
-    /// Which one, and the server's words.
+    /// Which one, the server's words, and what to change.
     pub(super) reason: String,
     /// It is there, with other arguments.
     pub(super) differs: bool,
@@ -178,7 +185,7 @@ pub(super) async fn make(connection: &Connection, pieces: &[Piece]) -> lapin::Re
             Ok(()) => channel = Some(open),
             Err(error) if !connection.status().connected() => return Err(error),
             Err(error) => problems.push(Problem {
-                reason: format!("{} cannot be made: {}", piece.what(), words(&error)),
+                reason: format!("{} cannot be made: {}", piece.what(), told(&error)),
                 differs: reply_code(&error) == Some(DIFFERS),
             }),
         }

@@ -20,7 +20,7 @@ use lapin::{Channel, Consumer};
 use sha2::{Digest as _, Sha256};
 
 use super::RabbitBroker;
-use super::connect::{within, words};
+use super::connect::{told, within};
 use super::consumers::qos;
 use super::declare::{self, Piece};
 use super::link::dead_letters;
@@ -127,7 +127,7 @@ fn too_long() -> BrokerError {
 }
 
 fn unavailable(error: &lapin::Error) -> BrokerError {
-    BrokerError::Unavailable(format!("rabbitmq: {}", words(error)))
+    BrokerError::Unavailable(format!("rabbitmq: {}", told(error)))
 }
 
 impl Look {

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::confirm::{self, Outcome, Publish};
-use super::connect::{Endpoint, Trouble, no_answer, reply_code, within, words};
+use super::connect::{Endpoint, Trouble, no_answer, reply_code, told, within};
 use super::declare::{self, Declaration, MISSING, Piece};
 use super::link::{Pace, Tries};
 use crate::broker::waiting::Part;
@@ -231,7 +231,7 @@ impl Outlet {
                     Ok(()) => {}
                     Err(error) if live.connection.status().connected() => {
                         let name = &queue.name;
-                        problems.push(format!("queue `{name}` cannot be made: {}", words(&error)));
+                        problems.push(format!("queue `{name}` cannot be made: {}", told(&error)));
                     }
                     Err(error) => return Err(error),
                 }
@@ -282,7 +282,7 @@ impl Outlet {
         match within(ANSWER, asked).await {
             Ok(ready) => Ok(Some(ready)),
             Err(error) if reply_code(&error) == Some(MISSING) => Ok(None),
-            Err(error) => Err(format!("rabbitmq: {}", words(&error))),
+            Err(error) => Err(format!("rabbitmq: {}", told(&error))),
         }
     }
 }

@@ -4,7 +4,7 @@
 use lapin::types::ShortString;
 
 use super::confirm::{Outcome, Publish};
-use super::connect::words;
+use super::connect::{advised, told};
 use super::ledger::Held;
 use super::step::Tier;
 use super::subscription::{AT_ONCE, Live, Subscription};
@@ -45,7 +45,7 @@ impl Subscription {
             };
             let queue = self.holding_of(tier);
             if let Err(error) = outlet.queue(&queue).await {
-                let reason = words(&error);
+                let reason = told(&error);
                 return Err(format!("rabbitmq: queue `{}`: {reason}", queue.name));
             }
             self.used(tier);
@@ -71,10 +71,10 @@ impl Subscription {
                 .message_id()
                 .as_ref()
                 .map(ShortString::as_str);
-            return Err(format!(
+            return Err(advised(format!(
                 "rabbitmq: message `{}` cannot wait: with what is noted beside it, its headers are larger than a frame ({frame_max} bytes)",
                 id.unwrap_or_default()
-            ));
+            )));
         }
         let outcomes = outlet.confirmed(&publishes).await;
         let results = outcomes.into_iter().zip(batch).zip(&publishes);
@@ -92,7 +92,7 @@ impl Subscription {
                 Err(format!("rabbitmq: a queue of its own is gone: {said}"))
             }
             Some(Outcome::Refused) => Err("rabbitmq: a queue of its own refused it".to_owned()),
-            Some(Outcome::Lost(error)) => Err(format!("rabbitmq: {}", words(&error))),
+            Some(Outcome::Lost(error)) => Err(format!("rabbitmq: {}", told(&error))),
             None => Err("rabbitmq: no confirmation".to_owned()),
         });
         Ok(results.collect())

@@ -1,6 +1,6 @@
 //! Publishes outputs and dead letters, by the [`outlet`](super::outlet).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use lapin::types::ShortString;
 
 use super::confirm::{Outcome, Publish};
-use super::connect::{reply_code, words};
+use super::connect::{advised, reply_code, told, words};
 use super::outlet::Outlet;
 use super::wire::{self, short};
 use crate::commit::Publication;
@@ -52,11 +52,11 @@ impl RabbitPublisher {
         let frame_max = live.frame_max();
         let mut results: Vec<Result<(), PublishError>> = vec![Ok(()); batch.len()];
         let mut sent = Vec::with_capacity(batch.len());
-        let mut missing: HashSet<ShortString> = HashSet::new();
+        let mut missing: HashMap<ShortString, PublishError> = HashMap::new();
         for (index, publication) in batch.iter().enumerate() {
             let result = match publish_of(publication, now_ms, frame_max) {
-                Ok(publish) if missing.contains(&publish.exchange) => {
-                    Err(no_exchange(&publish.exchange, "NOT_FOUND"))
+                Ok(publish) if missing.contains_key(&publish.exchange) => {
+                    Err(missing[&publish.exchange].clone())
                 }
                 Ok(publish) => match live.exchange(&publish.exchange).await {
                     Ok(()) => {
@@ -65,8 +65,8 @@ impl RabbitPublisher {
                     }
                     Err(error) => {
                         self.outlet.missed();
-                        let error = no_exchange(&publish.exchange, &words(&error));
-                        missing.insert(publish.exchange);
+                        let error = no_exchange(&publish.exchange, &told(&error));
+                        missing.insert(publish.exchange, error.clone());
                         Err(error)
                     }
                 },
@@ -125,8 +125,10 @@ fn publish_of(
     };
     let written = wire::write(&publication.message, key, now_ms)?;
     if wire::too_large(&written.properties, frame_max) {
-        let problem = format!("rabbitmq: its headers are larger than a frame ({frame_max} bytes)");
-        return Err(PublishError::Message(problem));
+        let problem = advised(format!(
+            "its headers are larger than a frame ({frame_max} bytes)"
+        ));
+        return Err(PublishError::Message(format!("rabbitmq: {problem}")));
     }
     Ok(Publish {
         exchange,
@@ -148,24 +150,28 @@ fn judged(
     let configured = publish.exchange.as_str().is_empty() && publication.message.topic.is_none();
     match outcome {
         Outcome::Taken => Ok(()),
-        Outcome::Returned(said) if configured => Err(PublishError::Destination(format!(
-            "{way}: there is no such queue ({said})"
-        ))),
-        Outcome::Returned(said) => Err(PublishError::Message(format!(
-            "{way}: no queue wants it ({said})"
-        ))),
+        Outcome::Returned(said) if configured => {
+            let said = advised(format!("there is no such queue ({said})"));
+            Err(PublishError::Destination(format!("{way}: {said}")))
+        }
+        Outcome::Returned(said) => {
+            let said = advised(format!("no queue wants it ({said})"));
+            Err(PublishError::Message(format!("{way}: {said}")))
+        }
         Outcome::Refused => {
             let said = "a queue refused it: it is full, or cannot keep it now";
+            let said = advised(said.to_owned());
             Err(PublishError::Destination(format!("{way}: {said}")))
         }
         Outcome::Lost(error) => {
             let said = words(&error);
             // The server says so of one message and closes the channel for all: the largest is one of those meant.
             let too_large = reply_code(&error) == Some(406) && said.contains("larger than");
+            let text = format!("{way}: {}", advised(said));
             Err(if too_large && Some(publish.payload.len()) == largest {
-                PublishError::Message(format!("{way}: {said}"))
+                PublishError::Message(text)
             } else {
-                PublishError::Destination(format!("{way}: {said}"))
+                PublishError::Destination(text)
             })
         }
     }

@@ -59,6 +59,8 @@ struct State {
     rewinding: bool,
     /// About what was given back in its place.
     notes: Notes,
+    /// Acknowledgements sent by this connection, in frames, of which it is not known that the queues have them.
+    frames: usize,
 }
 
 /// See the module.
@@ -126,6 +128,7 @@ impl Subscription {
                 handed: HashSet::new(),
                 rewinding: false,
                 notes: Notes::default(),
+                frames: 0,
             }),
             outlet,
             waits,
@@ -157,6 +160,31 @@ impl Subscription {
         }
     }
 
+    /// Whether a queue may be one whose channel keeps acknowledgements to itself ([`barrier`](super::barrier)). Of a
+    /// source that is not declared nobody says what kind it is.
+    pub(super) fn may_keep(&self, own: bool) -> bool {
+        let kind = |piece: &Piece| match piece {
+            Piece::Queue(queue) if queue.name == self.queue => Some(queue.is_quorum()),
+            _ => None,
+        };
+        if own {
+            self.retry_declaration().is_quorum()
+        } else {
+            self.declared.iter().find_map(kind).unwrap_or(true)
+        }
+    }
+
+    /// Acknowledgements, in frames, of which it is not known that the queues have them.
+    pub(super) fn frames(&self) -> usize {
+        self.state.lock().frames
+    }
+
+    /// The queues have so many of them.
+    pub(super) fn had(&self, frames: usize) {
+        let mut state = self.state.lock();
+        state.frames = state.frames.saturating_sub(frames);
+    }
+
     /// A connection is ready.
     pub(super) fn up(&self, connection: Connection, channel: Channel) -> Arc<Live> {
         let mut state = self.state.lock();
@@ -168,6 +196,7 @@ impl Subscription {
             rewound: CancellationToken::new(),
         });
         state.live = Some(Arc::clone(&live));
+        state.frames = 0;
         live
     }
 
@@ -365,7 +394,9 @@ impl Subscription {
             if state.ledger.epoch() != live.epoch {
                 return Err("its connection is gone".to_owned());
             }
-            state.ledger.acknowledge(live.epoch, tokens)
+            let acks = state.ledger.acknowledge(live.epoch, tokens);
+            state.frames += acks.len();
+            acks
         };
         let sent = acks.iter().map(|ack| {
             let multiple = ack.multiple;

@@ -10,9 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytestring::ByteString;
 use lapin::Connection;
-use lapin::message::Delivery;
 use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,15 +18,10 @@ use tokio_util::sync::CancellationToken;
 use super::connect::{Endpoint, Trouble};
 use super::consumers::{Consumers, Item};
 use super::declare;
-use super::ledger::{Held, With};
 use super::link::{Pace, Tries};
-use super::parking::{Parking, beside};
 use super::prefetch::{FIRST, Sizes};
 use super::rest::looks;
-use super::step::{Arrival, Tier, arrival};
 use super::subscription::{Live, Subscription};
-use super::wire::parked::{self, Parked};
-use super::wire::{self, Received};
 use crate::broker::waiting::Part;
 use crate::delivery::Token;
 use crate::message::Message;
@@ -37,9 +30,6 @@ use crate::message::Message;
 const OPENING: Duration = Duration::from_secs(10);
 /// How long the server may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
-
-/// How many messages are moved before they are acknowledged.
-const MOVED: usize = 32;
 
 /// A message that was read and not handed over.
 pub(super) struct Fetched {
@@ -109,16 +99,21 @@ impl Worker {
             () = self.closing.cancelled() => return Ok(End::Closed),
             opened = self.connect() => opened,
         };
-        let (live, consumers) = opened?;
+        let (live, mut consumers) = opened?;
         self.part.well();
-        let mut end = self.read(&live, consumers).await;
+        let end = self.read(&live, &mut consumers).await;
+        let ours = matches!(end, End::Rewound);
         // What was accepted is not to come again with the rest.
-        if matches!(end, End::Rewound)
-            && let Err(error) = self.sub.applied(&live).await
-        {
-            end = End::Broke(self.endpoint.trouble(&error));
+        match end {
+            End::Rewound => {
+                let applied = self.closing.run_until_cancelled(self.sub.applied(&live));
+                drop(applied.await);
+                self.note(&live, consumers.come());
+            }
+            End::Closed => drop(self.sub.applied(&live).await),
+            End::Broke(_) => {}
         }
-        let lost = self.sub.down(matches!(end, End::Rewound));
+        let lost = self.sub.down(ours);
         if lost > 0 {
             tracing::info!(queue = %self.sub.queue, lost, "rabbitmq: comes again");
         }
@@ -128,6 +123,9 @@ impl Worker {
             live.connection.close(200, "done".into()).await
         };
         drop(tokio::time::timeout(GOODBYE, bye).await);
+        // Not before: one that is dropped while the channel is open tells the server that it ends, which may then give
+        // another host what is behind all this.
+        drop(consumers);
         Ok(end)
     }
 
@@ -183,7 +181,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn read(&mut self, live: &Live, mut consumers: Consumers) -> End {
+    async fn read(&mut self, live: &Live, consumers: &mut Consumers) -> End {
         let stopping = self.sub.stopping.clone();
         let mut cancelled = false;
         let mut looks = looks(self.sub.waits);
@@ -201,7 +199,7 @@ impl Worker {
                     }
                 }
                 _at = looks.tick() => {
-                    if let Err(error) = self.sub.look(live, &mut consumers).await {
+                    if let Err(error) = self.sub.look(live, consumers).await {
                         return End::Broke(self.endpoint.trouble(&error));
                     }
                 }
@@ -214,14 +212,14 @@ impl Worker {
                     let Some(items) = items else {
                         return self.finish(live).await;
                     };
-                    if let Err(end) = self.take(live, &mut consumers, items).await {
+                    if let Err(end) = self.take(live, consumers, items).await {
                         return end;
                     }
                 }
             }
             if !cancelled
                 && !consumers.resting()
-                && let Err(error) = self.resize(live, &mut consumers).await
+                && let Err(error) = self.resize(live, consumers).await
             {
                 return End::Broke(self.endpoint.trouble(&error));
             }
@@ -285,105 +283,5 @@ impl Worker {
             reason: format!("rabbitmq at {}: {why}", self.endpoint.at),
             pace: Pace::Soon,
         })
-    }
-
-    /// Hands a message on, or answers that it has to be moved first.
-    async fn arrived(
-        &mut self,
-        live: &Live,
-        own: bool,
-        delivery: Delivery,
-        since: Instant,
-    ) -> Option<(Token, Parking)> {
-        let received = Received::from(delivery);
-        let reading = self.sub.reading(own);
-        if let Some(tier) = parked::waited_in(&received, reading) {
-            self.sub.used(Tier(tier));
-        }
-        let before = Parked::of(&received, reading);
-        let note = self.sub.note(&received);
-        let returns = u64::from(note.returns);
-        let count = received.delivery_count();
-        let count = count.map(|count| count.saturating_sub(returns));
-        let fate = arrival(
-            before.deliveries,
-            count,
-            received.redelivered,
-            self.sub.ordered,
-        );
-        let (Arrival::Hand(deliveries) | Arrival::Move(deliveries)) = fate;
-        let mut minted: Option<ByteString> = None;
-        let mut message = wire::read(&received, reading, deliveries, || {
-            let id = ByteString::from(uuid::Uuid::now_v7().to_string());
-            minted = Some(id.clone());
-            id
-        });
-        if note.attempts > 0 {
-            message.attempts = note.attempts;
-            message.first_failed_ms = note.first_failed_ms;
-        }
-        self.sizes.saw(message.size());
-        let held = Held {
-            epoch: live.epoch,
-            received: Arc::new(received),
-            own,
-            deliveries: deliveries.saturating_sub(1),
-            minted,
-            since,
-            with: With::Source,
-            note,
-        };
-        let token = self.sub.took(held.clone())?;
-        if let Arrival::Move(deliveries) = fate {
-            let beside = beside(&held, before.attempts, before.first_failed_ms, deliveries);
-            let tier = None;
-            return Some((token, Parking { held, tier, beside }));
-        }
-        // Where nobody takes it, nobody reads any more.
-        let handed = self.read.send(Fetched { token, message });
-        drop(self.closing.run_until_cancelled(handed).await);
-        None
-    }
-
-    /// Moves messages into the subscription's own queue, until that is done: while the server takes nothing, what is
-    /// behind them waits too. A few at a time: what is put there and not acknowledged yet when the connection breaks is in
-    /// both queues afterwards.
-    async fn moved(&self, live: &Live, mut moves: Vec<(Token, Parking)>) {
-        let mut tries = self.tries.clone();
-        while !moves.is_empty() {
-            let rest = moves.split_off(moves.len().min(MOVED));
-            let (tokens, parkings): (Vec<_>, Vec<_>) = moves.into_iter().unzip();
-            let results = self.sub.park(live, &parkings).await;
-            let (mut taken, mut left) = (Vec::new(), Vec::new());
-            let mut why = None;
-            for ((token, parking), result) in tokens.into_iter().zip(parkings).zip(results) {
-                match result {
-                    Ok(()) => taken.push(token),
-                    Err(reason) => {
-                        why = Some(reason);
-                        left.push((token, parking));
-                    }
-                }
-            }
-            if self.sub.acknowledge(live, &taken).await.is_err() {
-                // They come again by the next connection.
-                return live.broken.cancel();
-            }
-            if !live.connection.status().connected() {
-                return live.broken.cancel();
-            }
-            moves = left;
-            moves.extend(rest);
-            let Some(reason) = why else { continue };
-            tracing::debug!(queue = %self.sub.queue, reason, "rabbitmq: cannot move");
-            let wait = tries.failed(Pace::Soon, fastrand::f64());
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                // What is not moved comes again.
-                () = self.sub.stopping.cancelled() => return,
-                () = self.closing.cancelled() => return,
-                () = live.broken.cancelled() => return,
-            }
-        }
     }
 }

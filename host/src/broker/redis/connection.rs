@@ -31,7 +31,7 @@ use wire::Wire;
 
 pub(super) use endpoint::Endpoint;
 pub(super) use health::{Backoff, Part, Troubles};
-pub(super) use words::{breaks, is_code, said};
+pub(super) use words::{advised, breaks, is_code, said};
 
 /// How often a command may be sent on to another node.
 const HOPS: usize = 5;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::future::BoxFuture;
 use redis::{Cmd, Value};
 
-use super::connection::{Link, breaks, said};
+use super::connection::{Link, advised, breaks, said};
 use super::output::Output;
 use super::wire;
 use crate::commit::{Destination, Publication};
@@ -145,7 +145,7 @@ fn one(answer: Value) -> Result<(), PublishError> {
     match answer {
         Value::ServerError(e) => Err(PublishError::Destination(format!(
             "redis: {}",
-            said(&e.into())
+            advised(said(&e.into()))
         ))),
         _ => Ok(()),
     }

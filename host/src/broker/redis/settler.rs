@@ -14,7 +14,7 @@ use redis::{RedisError, Value};
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
-use super::connection::is_code;
+use super::connection::{advised, is_code};
 use super::entry;
 use super::ledger::{Held, Lane};
 use super::output::{Output, can_be_undone};
@@ -333,11 +333,13 @@ fn exception(row: Value) -> Option<(usize, Committed)> {
                 .ok()?
                 .checked_sub(1)?;
             let said = entry::text(row.next()?)?;
-            Committed::NotPublished(output, PublishError::Destination(format!("redis: {said}")))
+            let text = format!("redis: {}", advised(said));
+            Committed::NotPublished(output, PublishError::Destination(text))
         }
         _ => {
             let said = entry::text(row.next()?)?;
-            Committed::NotSettled(SettleError::Unavailable(format!("redis: {said}")))
+            let text = format!("redis: {}", advised(said));
+            Committed::NotSettled(SettleError::Unavailable(text))
         }
     };
     Some((index, result))

@@ -13,7 +13,7 @@ use redis::{
 use super::cluster::{Cluster, Node};
 use super::sentinel::Watched;
 use super::slot::{self, Slot};
-use super::words::{PLAIN, SILENT, breaks, broker_error};
+use super::words::{PLAIN, SILENT, UNHEARD, breaks, broker_error};
 use crate::broker::redis::{Access, Options};
 use crate::config::Secret;
 use crate::config::redis::Tls;
@@ -102,8 +102,7 @@ impl Endpoint {
         let client = Client::open(info)?;
         let limit = self.dial.connect + self.dial.answer;
         let listening = tokio::time::timeout(limit, client.get_async_pubsub()).await;
-        let timed_out =
-            || std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer while connecting");
+        let timed_out = || std::io::Error::new(std::io::ErrorKind::TimedOut, UNHEARD);
         listening.unwrap_or_else(|_| Err(RedisError::from(timed_out())))
     }
 
@@ -306,7 +305,7 @@ impl Dial {
             Ok(connected) => connected,
             Err(_) => Err(RedisError::from(std::io::Error::new(
                 std::io::ErrorKind::TimedOut,
-                "no answer while connecting",
+                UNHEARD,
             ))),
         }
     }

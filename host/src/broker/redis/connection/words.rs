@@ -27,9 +27,12 @@ pub(in crate::broker::redis) fn is_code(error: &RedisError, code: &str) -> bool 
     error.code() == Some(code)
 }
 
+/// Who we are is not known there.
+const LOGIN: &str = "check `user` and `password`, or what stands in `url`; for sentinels `sentinel_user` and `sentinel_password`";
+
 /// Words of an error that somebody has to act on, and what to do. The library of TLS and the server say what they found;
 /// what to change in which file only we know.
-const ADVICE: [(&str, &str); 17] = [
+const ADVICE: [(&str, &str); 19] = [
     (
         "UnknownIssuer",
         "the server's certificate is of an authority that is not trusted here: name the authority in `tls.ca`",
@@ -78,6 +81,16 @@ const ADVICE: [(&str, &str); 17] = [
         "NOAUTH",
         "the server wants to know who we are: set `user` and `password`",
     ),
+    ("WRONGPASS", LOGIN),
+    ("Password authentication failed", LOGIN),
+    (
+        "called without any password configured",
+        "the server wants no password: leave `password` out, in `url` too",
+    ),
+    (
+        "WRONGTYPE",
+        "something of another type is at this key: name another key, or delete it at the server",
+    ),
     (
         "MOVED",
         "the server is a node of a cluster: set `cluster: true`",
@@ -90,6 +103,14 @@ const ADVICE: [(&str, &str); 17] = [
         "No such master with that name",
         "the sentinels know no server of this name: see `master`",
     ),
+];
+
+/// Where the server is not.
+const ADDRESS: &str =
+    "check host and port in `url`, or in `sentinels`, and that the server runs there";
+
+/// The same where it may also pass by itself: of a server that is away, or just going down, nothing else is heard.
+const PERHAPS: [(&str, &str); 5] = [
     (
         SILENT,
         "if it does not speak TLS there, use its port for TLS, or `redis://`",
@@ -98,6 +119,9 @@ const ADVICE: [(&str, &str); 17] = [
         PLAIN,
         "it hung up at the first word: if it speaks TLS there, write `rediss://`",
     ),
+    ("Connection refused", ADDRESS),
+    ("failed to lookup address", ADDRESS),
+    (UNHEARD, ADDRESS),
 ];
 
 /// How a server answers the greeting of TLS that takes it for the beginning of a long command.
@@ -106,11 +130,25 @@ pub(super) const SILENT: &str = "no answer when TLS was begun";
 /// How a greeting ends that was not answered but by the end of the connection.
 pub(super) const PLAIN: &str = "the server closed the connection while it was greeted";
 
+/// How a connection attempt ends to which nobody says anything.
+pub(super) const UNHEARD: &str = "no answer while connecting";
+
+fn find(table: &[(&str, &'static str)], text: &str) -> Option<&'static str> {
+    let found = table.iter().find(|(words, _)| text.contains(words));
+    found.map(|(_, advice)| *advice)
+}
+
+/// What to change where somebody says this; `None` where nothing is to be changed, or nobody knows what.
 fn advice(text: &str) -> Option<&'static str> {
-    ADVICE
-        .iter()
-        .find(|(word, _)| text.contains(word))
-        .map(|(_, advice)| *advice)
+    find(&ADVICE, text).or_else(|| find(&PERHAPS, text))
+}
+
+/// The words as they are, and behind them what to change.
+pub(in crate::broker::redis) fn advised(said: String) -> String {
+    match advice(&said) {
+        Some(advice) => format!("{said}; {advice}"),
+        None => said,
+    }
 }
 
 /// The server's own words, where it said some.
@@ -135,14 +173,9 @@ pub(in crate::broker::redis) fn broker_error(at: &str, error: &RedisError) -> Br
         d.starts_with("unknown command") || d.contains("DB index is out of range")
     });
     let said = said(error);
-    let advice = advice(&said);
-    let text = match advice {
-        Some(advice) => format!("redis at {at}: {said}; {advice}"),
-        None => format!("redis at {at}: {said}"),
-    };
-    // A greeting that ends so may also be that of a server that is just going down.
-    let perhaps = said.contains(PLAIN) || said.contains(SILENT);
-    if refused || (advice.is_some() && !perhaps) {
+    let refused = refused || find(&ADVICE, &said).is_some();
+    let text = format!("redis at {at}: {}", advised(said));
+    if refused {
         BrokerError::Refused(text)
     } else {
         BrokerError::Unavailable(text)
@@ -159,10 +192,54 @@ mod tests {
         let told = broker_error("a:1", &io("invalid peer certificate: UnknownIssuer"));
         assert!(matches!(&told, BrokerError::Refused(text) if text.contains("`tls.ca`")));
         let told = broker_error("a:1", &io("Connection refused"));
-        assert!(
-            matches!(&told, BrokerError::Unavailable(text) if text.starts_with("redis at a:1"))
-        );
+        let says = |text: &str| text.starts_with("redis at a:1") && text.contains("`url`");
+        assert!(matches!(&told, BrokerError::Unavailable(text) if says(text)));
         let told = broker_error("a:1", &io(PLAIN));
         assert!(matches!(&told, BrokerError::Unavailable(text) if text.contains("rediss://")));
+    }
+
+    #[test]
+    fn whatever_somebody_can_change_is_told_with_what_to_change() {
+        for (said, change) in [
+            (
+                "WRONGPASS invalid username-password pair or user is disabled.",
+                "`user` and `password`",
+            ),
+            (
+                "Password authentication failed - AuthenticationFailed",
+                "`url`",
+            ),
+            (
+                "NOAUTH Authentication required.",
+                "set `user` and `password`",
+            ),
+            (
+                "ERR AUTH <password> called without any password configured for the default user.",
+                "leave `password` out",
+            ),
+            (
+                "NOPERM this user has no permissions to run the 'xadd' command",
+                "`ACL SETUSER`",
+            ),
+            (
+                "WRONGTYPE Operation against a key holding the wrong kind of value",
+                "another key",
+            ),
+            ("Connection refused (os error 111)", "`url`"),
+            (
+                "failed to lookup address information: Name or service not known",
+                "host and port",
+            ),
+            (UNHEARD, "`url`"),
+        ] {
+            let told = advised(said.to_owned());
+            let advice = told.strip_prefix(said).unwrap_or_else(|| panic!("{told}"));
+            assert!(
+                advice.starts_with("; ") && advice.contains(change),
+                "{told}"
+            );
+        }
+        let waits = "LOADING Redis is loading the dataset in memory";
+        assert_eq!(advised(waits.to_owned()), waits);
     }
 }

@@ -18,9 +18,9 @@ fn what_the_script_does_not_name_is_done() {
     ]);
     let got = results(5, answer);
     assert_eq!(got[0], Committed::Done);
-    assert_eq!(
-        got[1],
-        Committed::NotPublished(2, PublishError::Destination("redis: WRONGTYPE no".into()))
+    assert!(
+        matches!(&got[1], Committed::NotPublished(2, PublishError::Destination(t))
+            if t.starts_with("redis: WRONGTYPE no; ") && t.contains("another key"))
     );
     assert_eq!(got[2], Committed::Done);
     assert_eq!(got[3], Committed::NotSettled(no_longer_ours()));
