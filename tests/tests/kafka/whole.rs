@@ -1,6 +1,6 @@
 //! The real program on a real Kafka: `type: kafka` in a configuration, messages in, everything counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -137,6 +137,34 @@ async fn hosts_that_are_killed_lose_nothing_and_what_is_left_stops_without_lag()
         repeats <= 2 * 4 * 1000,
         "a window of each partition for each kill"
     );
+}
+
+/// Not a second's worth, which is how often the client commits by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_killed_at_full_speed_repeats_at_most_a_window() {
+    const ALL: usize = 30_000;
+    const WINDOW: usize = 1_000;
+    let ground = Ground::new("speed", 1).await;
+    let place = place(&ground, "");
+    let message = |i: usize| order(i, i, format!("message {i}"));
+    ground.publish((0..ALL).map(message).collect()).await;
+    let host = place.run().await;
+    eventually("it is at full speed", PATIENCE, async || {
+        let ran = host.metric("wharf_attempts_total", &[]).await;
+        ran.filter(|ran| *ran >= 10_000.0)
+    })
+    .await;
+    host.kill();
+    let next = place.run().await;
+    ground.until_settled().await;
+    stopped(next).await;
+
+    let outputs = ground.outputs().await;
+    let ids: BTreeSet<&str> = outputs.iter().map(|output| &*output.id).collect();
+    assert_eq!(ids.len(), ALL);
+    let repeats = outputs.len() - ids.len();
+    println!("{repeats} repeated");
+    assert!(repeats <= WINDOW, "{repeats} were done again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

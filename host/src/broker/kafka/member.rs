@@ -228,6 +228,7 @@ pub(super) fn carry_out(consumer: &BaseConsumer<Context>, shared: &Shared, actio
             result
         }
         Action::Store(at) => positions(at).and_then(|list| consumer.store_offsets(&list)),
+        Action::Send(at) => commit(consumer, at, CommitMode::Async),
         Action::Commit(at) => {
             // The client does not say what becomes of one that is not waited for (rdkafka 0.39).
             let result = commit(consumer, at, CommitMode::Sync);

@@ -15,20 +15,24 @@ impl<M: Clone> Control<M> {
         let due = |at: Option<Instant>, every| at.is_none_or(|at| now >= at + every);
         let store = due(self.stored_at, STORE_EVERY);
         let commit = due(self.committed_at, COMMIT_EVERY);
-        let (mut moved, mut still) = (Vec::new(), Vec::new());
+        let (mut moved, mut far, mut still) = (Vec::new(), Vec::new(), Vec::new());
         for slot in self.slots.values_mut() {
             match slot.unsaved() {
                 Unsaved::Cautious if commit => {
                     actions.extend(slot.save(self.most).map(Action::Begin));
                 }
+                Unsaved::Moved if slot.is_far() => far.extend(slot.send(self.most)),
                 Unsaved::Moved if store => moved.extend(slot.save(self.most)),
-                Unsaved::Still if commit => still.extend(slot.save(self.most)),
+                Unsaved::Still if commit => still.extend(slot.send(self.most)),
                 _ => {}
             }
         }
         if !moved.is_empty() {
             self.stored_at = Some(now);
             actions.push(Action::Store(moved));
+        }
+        if !far.is_empty() {
+            actions.push(Action::Send(far));
         }
         if !still.is_empty() {
             self.committed_at = Some(now);

@@ -14,6 +14,10 @@ use crate::delivery::Token;
 /// of is then the one at the committed offset, and the count beside it is its own.
 pub(super) const CAUTIOUS: u32 = 3;
 
+/// So many settled messages are committed at once: at full speed the client's own commit, once a second, would leave tens
+/// of thousands to be repeated by a crash.
+pub(super) const COMMIT_AFTER: usize = 200;
+
 /// Full at the bound, and until there is half of it.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
@@ -66,6 +70,8 @@ pub(super) struct Slot<M> {
     gate: Gate,
     /// What the client was told last, or found when the partition became ours.
     saved: Option<i64>,
+    /// Messages that the watermark has passed since the last commit.
+    passed: usize,
     /// Something has to be committed although the offset is the same.
     pub(super) dirty: bool,
     /// Where it was found, and how many owners in a row have begun there, this one included.
@@ -102,6 +108,7 @@ impl<M> Slot<M> {
             resumed_at: None,
             gate: Gate::default(),
             saved,
+            passed: 0,
             dirty: false,
             begun: (saved, begun),
             caution: if begun >= CAUTIOUS { cautious } else { 0 },
@@ -160,7 +167,9 @@ impl<M> Slot<M> {
     }
 
     pub(super) fn accept(&mut self, token: Token) -> Option<()> {
+        let before = self.tracker.span();
         let offset = self.tracker.complete(token)?;
+        self.passed += before - self.tracker.span();
         self.caution = self.caution.saturating_sub(1);
         if !self.kept.is_empty() {
             self.kept.remove(&offset);
@@ -219,6 +228,17 @@ impl<M> Slot<M> {
             Some(mark) if self.saved != Some(mark) => Unsaved::Still,
             Some(_) => Unsaved::No,
         }
+    }
+
+    /// Whether the watermark has passed so many messages since the last commit that it does not wait for the client's own.
+    pub(super) fn is_far(&self) -> bool {
+        self.passed >= COMMIT_AFTER
+    }
+
+    /// The position, taken as committed.
+    pub(super) fn send(&mut self, most: usize) -> Option<Position> {
+        self.passed = 0;
+        self.save(most)
     }
 
     /// The position, taken as told.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::slot::COMMIT_AFTER;
 use super::*;
 
 mod model;
@@ -178,6 +179,28 @@ fn positions_go_to_the_client_now_and_then() {
     assert_eq!(c.turn(t0 + ms(99)).0, []);
     assert_eq!(c.turn(t0 + ms(100)).0, [Action::Store(vec![at(10, "")])]);
     assert_eq!(c.turn(t0 + ms(900)).0, [], "nothing new");
+}
+
+#[test]
+fn many_that_are_settled_are_committed_at_once() {
+    let t0 = Instant::now();
+    let mut c = assigned(1000, 1000, t0);
+    let many = COMMIT_AFTER as i64;
+    receive(&mut c, 0..many + 2);
+    let mut handed = c.fetch(room(1000)).into_iter();
+    let first = handed.next().unwrap();
+    // Behind one that is not settled nothing may be committed.
+    for one in handed.by_ref().take(COMMIT_AFTER - 1) {
+        c.settle(one.token, Settlement::Accept, t0).unwrap();
+    }
+    assert_eq!(c.turn(t0).0, []);
+    c.settle(first.token, Settlement::Accept, t0).unwrap();
+    assert_eq!(c.turn(t0).0, [Action::Send(vec![at(many, "")])]);
+    // From there on they are counted anew.
+    for one in handed {
+        c.settle(one.token, Settlement::Accept, t0).unwrap();
+    }
+    assert_eq!(c.turn(t0).0, [Action::Store(vec![at(many + 2, "")])]);
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub(in crate::broker::kafka) enum Action {
     Begin(Position),
     /// Commit these by and by.
     Store(Vec<Position>),
+    /// Commit these now, without waiting. Where it fails the next commit makes up for it.
+    Send(Vec<Position>),
     /// Commit these now; answer with [`Control::not_committed`](super::Control::not_committed) where it fails.
     Commit(Vec<Position>),
     /// Commit these and wait; answer with [`Control::flushed`](super::Control::flushed).

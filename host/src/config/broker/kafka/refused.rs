@@ -33,7 +33,7 @@ pub fn topic_problem(name: &str) -> Option<&'static str> {
 }
 
 /// What `properties` may not hold, and why. The client has two names for some of them.
-pub(super) const REFUSED: [(&[&str], &str); 14] = [
+pub(super) const REFUSED: [(&[&str], &str); 16] = [
     (
         &["bootstrap.servers", "metadata.broker.list"],
         "use `bootstrap_servers`",
@@ -62,6 +62,10 @@ pub(super) const REFUSED: [(&[&str], &str); 14] = [
         ],
         "the host commits what is settled; anything else would lose messages",
     ),
+    (
+        &["auto.commit.interval.ms"],
+        "the host commits at least once a second; later, a crash would repeat more, and `0` is never",
+    ),
     (&["auto.offset.reset"], "use `start` of the subscription"),
     (
         &["enable.partition.eof", "statistics.interval.ms"],
@@ -88,10 +92,15 @@ pub(super) const REFUSED: [(&[&str], &str); 14] = [
             "ssl.certificate.location",
             "ssl.key.location",
             "ssl.key.password",
+        ],
+        "use `security`, which keeps secrets out of sight",
+    ),
+    (
+        &[
             "enable.ssl.certificate.verification",
             "ssl.endpoint.identification.algorithm",
         ],
-        "use `security`, which keeps secrets out of sight",
+        "certificates and the names in them are always verified; `ca` of `security` says who is trusted",
     ),
     (
         &[

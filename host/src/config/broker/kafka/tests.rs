@@ -117,12 +117,15 @@ fn what_the_guarantees_rest_on_is_refused_under_both_of_its_names() {
         "enable.auto.commit",
         "enable.auto.offset.store",
         "auto.commit.enable",
+        "auto.commit.interval.ms",
         "group.id",
         "acks",
         "request.required.acks",
         "enable.idempotence",
         "transactional.id",
         "sasl.password",
+        "enable.ssl.certificate.verification",
+        "ssl.endpoint.identification.algorithm",
         "plugin.library.paths",
         "error_cb",
         "rebalance_cb",
@@ -137,6 +140,17 @@ fn what_the_guarantees_rest_on_is_refused_under_both_of_its_names() {
         "broker.address.family",
     ] {
         assert_eq!(Kafka::refusal(name), None, "{name}");
+    }
+}
+
+#[test]
+fn nobody_is_sent_to_a_key_that_is_not_there() {
+    for name in [
+        "enable.ssl.certificate.verification",
+        "ssl.endpoint.identification.algorithm",
+    ] {
+        let reason = Kafka::refusal(name).unwrap();
+        assert!(reason.contains("always verified"), "{name}: {reason}");
     }
 }
 

@@ -204,6 +204,13 @@ impl World {
                         partition.stored = Some(stored);
                     }
                 }
+                // Nobody is told where it fails.
+                Action::Send(_) if std::mem::take(&mut self.broken) => {}
+                Action::Send(positions) => {
+                    for position in &positions {
+                        self.partitions[position.place.partition as usize].commit(position);
+                    }
+                }
                 Action::Commit(positions) | Action::Flush(positions, _) => {
                     if std::mem::take(&mut self.broken) {
                         self.control.not_committed(&positions);
