@@ -12,6 +12,18 @@ need() {
     command -v "$1" >/dev/null || missing+=("${@:2}")
 }
 
+# Without rustup nothing here can install a compiler or a target: they are there, or it is said what is wanted.
+without_rustup() {
+    local wanted has
+    wanted=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
+    has=$(rustc --version | cut -d ' ' -f 2)
+    if [ "$(printf '%s\n' "$wanted" "$has" | sort -V | head -n 1)" != "$wanted" ] ||
+        ! [ -d "$(rustc --print sysroot)/lib/rustlib/wasm32-wasip2" ]; then
+        echo "setup: Rust $wanted with the target wasm32-wasip2 is wanted, here is $has: install rustup, https://www.rust-lang.org/tools/install" >&2
+        exit 1
+    fi
+}
+
 toolchain() {
     if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
         echo "setup: cargo is not in PATH: run . \"\$HOME/.cargo/env\"" >&2
@@ -21,7 +33,7 @@ toolchain() {
         echo "setup: cargo is missing: install Rust with rustup, https://www.rust-lang.org/tools/install" >&2
         exit 1
     fi
-    command -v rustup >/dev/null || return 0
+    command -v rustup >/dev/null || { without_rustup; return; }
     # What rust-toolchain.toml names, components and target with it. Older rustups install it when it is first used.
     rustup toolchain install >/dev/null 2>&1 || cargo --version >/dev/null
     rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2

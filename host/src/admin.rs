@@ -6,6 +6,7 @@ mod api;
 mod probes;
 
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -50,28 +51,60 @@ impl Listeners {
         })
     }
 
-    /// Serves on them.
-    pub fn serve(self, config: &Config, views: &Views) -> Servers {
-        let token = config.admin.token.as_ref().map(|t| t.expose().to_owned());
+    /// Answers probes from now on: whoever asks whether the process lives does not wait until it has started.
+    pub fn serve(self) -> Starting {
+        let views = Arc::new(OnceLock::new());
         let mut tasks = Vec::new();
-        let mut serve = |listener: Option<TcpListener>, router: Router| {
-            let listener = listener?;
-            let address = listener.local_addr().ok();
-            tasks.push(tokio::spawn(async move {
-                if let Err(error) = axum::serve(listener, router).await {
-                    tracing::error!(%error, "a listener ended");
-                }
-            }));
-            address
-        };
-        let telemetry = serve(self.telemetry, probes::router(views.clone()));
-        let admin = serve(self.admin, api::router(views.clone(), token));
-        Servers {
-            telemetry,
-            admin,
+        let router = probes::router(Arc::clone(&views));
+        Starting {
+            telemetry: serve(self.telemetry, router, &mut tasks),
+            admin: self.admin,
+            views,
             tasks,
         }
     }
+}
+
+/// What is served while the host starts.
+pub struct Starting {
+    telemetry: Option<SocketAddr>,
+    admin: Option<TcpListener>,
+    views: Arc<OnceLock<Views>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Starting {
+    /// Where telemetry is really served: the port may have been 0.
+    pub fn telemetry(&self) -> Option<SocketAddr> {
+        self.telemetry
+    }
+
+    /// The host has started: everything is served.
+    pub fn started(mut self, config: &Config, views: &Views) -> Servers {
+        let token = config.admin.token.as_ref().map(|t| t.expose().to_owned());
+        let _first = self.views.set(views.clone());
+        let router = api::router(views.clone(), token);
+        Servers {
+            telemetry: self.telemetry,
+            admin: serve(self.admin, router, &mut self.tasks),
+            tasks: self.tasks,
+        }
+    }
+}
+
+fn serve(
+    listener: Option<TcpListener>,
+    router: Router,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Option<SocketAddr> {
+    let listener = listener?;
+    let address = listener.local_addr().ok();
+    tasks.push(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "a listener ended");
+        }
+    }));
+    address
 }
 
 impl Drop for Servers {

@@ -89,17 +89,46 @@ pub struct Views {
     pub readiness: crate::config::Readiness,
 }
 
-impl Host {
-    /// Starts everything; `compiler` is who turns components into code. On an error nothing was consumed.
+/// A host whose components can run, and that knows no broker yet.
+pub struct Prepared {
+    config: Config,
+    metrics: Arc<Metrics>,
+    catalog: Arc<Catalog>,
+    guests: GuestRuntime,
+}
+
+impl Prepared {
+    /// Loads every component; `compiler` is who turns them into code, which may take minutes. May be given up.
     ///
     /// # Errors
     /// See [`Error`]; all unsound components are reported at once.
-    pub async fn start(config: Config, compiler: Compiler) -> Result<Self, Error> {
+    pub async fn new(config: Config, compiler: Compiler) -> Result<Self, Error> {
         let metrics = Metrics::new();
         let guests = GuestRuntime::start(settings::engine(&config))?;
         let store = CodeStore::open(&config.host.cache, compiler)?;
         let catalog = Catalog::new(&guests, &store, &metrics);
         open::plugins(&config, &catalog).await?;
+        Ok(Self {
+            config,
+            metrics,
+            catalog,
+            guests,
+        })
+    }
+}
+
+impl Host {
+    /// Starts to consume. On an error nothing was consumed.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn start(prepared: Prepared) -> Result<Self, Error> {
+        let Prepared {
+            config,
+            metrics,
+            catalog,
+            guests,
+        } = prepared;
         let brokers = open::brokers(&config).await?;
 
         let in_flight = &config.host.max_in_flight;

@@ -166,6 +166,7 @@ impl Place {
             child,
             log,
             telemetry: None,
+            admin: None,
         }
     }
 
@@ -223,6 +224,16 @@ pub struct Host {
     child: Child,
     log: PathBuf,
     telemetry: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+}
+
+/// Where a host listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// `/metrics` and probes.
+    Telemetry,
+    /// `/api/v1`, where `admin.listen` is configured.
+    Admin,
 }
 
 impl Host {
@@ -233,17 +244,30 @@ impl Host {
     }
 
     async fn started(&mut self) {
+        let line = self.says("started").await;
+        let admin = line["admin"].as_str();
+        self.admin = admin.and_then(|address| address.parse().ok());
+        assert!(self.telemetry.is_some(), "where telemetry is served");
+    }
+
+    /// Waits until it says so, and answers that line of its log.
+    ///
+    /// # Panics
+    ///
+    /// When it ends before, or does not say so in time.
+    pub async fn says(&mut self, message: &str) -> Value {
         let end = Instant::now() + START;
         loop {
-            if let Some(line) = self.lines().iter().find(|l| l["message"] == "started") {
-                let address = line["telemetry"].as_str().and_then(|a| a.parse().ok());
-                self.telemetry = Some(address.expect("where telemetry is served"));
-                return;
+            let lines = self.lines();
+            if let Some(line) = lines.iter().find(|l| l["message"] == message) {
+                let telemetry = lines.iter().find_map(|l| l["telemetry"].as_str());
+                self.telemetry = telemetry.and_then(|address| address.parse().ok());
+                return line.clone();
             }
             if let Some(status) = self.child.try_wait().expect("a child") {
-                panic!("the host did not start: {status}");
+                panic!("the host ended: {status}");
             }
-            assert!(Instant::now() < end, "the host is not up within {START:?}");
+            assert!(Instant::now() < end, "not {message:?} within {START:?}");
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -263,17 +287,39 @@ impl Host {
             .collect()
     }
 
-    /// What it answers to `GET path`: status and body.
+    /// What telemetry answers to `GET path`: status and body.
     ///
     /// # Panics
     ///
     /// When it does not answer.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let address = self.telemetry.expect("a host that is up");
+        self.call(Listener::Telemetry, "GET", path, None).await
+    }
+
+    /// What a listener answers to a call, with `token` as its bearer token: status and body.
+    ///
+    /// # Panics
+    ///
+    /// When it does not answer, or there is none.
+    pub async fn call(
+        &self,
+        at: Listener,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+    ) -> (u16, String) {
+        let address = match at {
+            Listener::Telemetry => self.telemetry,
+            Listener::Admin => self.admin,
+        };
+        let address = address.expect("a host that is up and listens there");
+        let bearer = token.map(|token| format!("authorization: Bearer {token}\r\n"));
+        let bearer = bearer.unwrap_or_default();
         let ask = async {
             let mut stream = TcpStream::connect(address).await?;
-            let request =
-                format!("GET {path} HTTP/1.1\r\nhost: wharf\r\nconnection: close\r\n\r\n");
+            let request = format!(
+                "{method} {path} HTTP/1.1\r\nhost: wharf\r\ncontent-length: 0\r\n{bearer}connection: close\r\n\r\n"
+            );
             stream.write_all(request.as_bytes()).await?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await?;

@@ -119,6 +119,21 @@ impl RedisServer {
         }
     }
 
+    /// Asks it to end (SIGTERM), so that it keeps what it has, and waits until it is gone.
+    pub async fn stop(&mut self) {
+        let child = self.child.as_mut().expect("it is running");
+        let told = Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status();
+        assert!(told.expect("kill").success(), "SIGTERM was not sent");
+        let deadline = Instant::now() + PATIENCE;
+        while child.try_wait().expect("a child").is_none() {
+            assert!(Instant::now() < deadline, "redis-server does not end");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.child = None;
+    }
+
     /// Kills it and starts it again on the same port and folder.
     pub async fn restart(&mut self) {
         self.kill();

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 use wharf::broker::embedded::Embedded;
 use wharf::config;
-use wharf::host::Host;
+use wharf::host::{Host, Prepared};
 use wharf::plugin::Compiler;
 use wharf::ports::Broker;
 
@@ -76,7 +76,8 @@ async fn same_process(
     )?;
     let loaded = config::load(&job.write()?, &|_| None);
     let loaded = loaded.map_err(|report| anyhow::anyhow!("{report}"))?;
-    let host = Host::start(loaded.config, Compiler::Child(setup.wharf.clone())).await?;
+    let compiler = Compiler::Child(setup.wharf.clone());
+    let host = Host::start(Prepared::new(loaded.config, compiler).await?).await?;
     let brokers = host.views().brokers;
     let broker = brokers.get("b").context("no broker")?;
     let samples = through(&**broker, rate, seconds).await;

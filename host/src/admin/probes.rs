@@ -1,8 +1,10 @@
 //! `/metrics`, `/livez`, `/readyz`.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
@@ -15,7 +17,10 @@ use crate::ports::Health;
 /// OpenMetrics, as Prometheus asks for it.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(super) fn router(views: Views) -> Router {
+/// Nothing while the host starts.
+pub(super) type Started = Arc<OnceLock<Views>>;
+
+pub(super) fn router(views: Started) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(|| async { "ok\n" }))
@@ -23,17 +28,26 @@ pub(super) fn router(views: Views) -> Router {
         .with_state(views)
 }
 
-async fn metrics(State(views): State<Views>) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, OPENMETRICS)],
-        views.metrics.encode(),
-    )
+async fn metrics(State(views): State<Started>) -> Response {
+    match views.get() {
+        Some(views) => {
+            let kind = [(header::CONTENT_TYPE, OPENMETRICS)];
+            (kind, views.metrics.encode()).into_response()
+        }
+        None => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
+    }
 }
 
 /// 200 while everything that is asked for is there, 503 with the reasons otherwise.
-async fn readyz(State(views): State<Views>) -> impl IntoResponse {
-    let waiting = waiting(&views);
-    let ready = waiting.is_empty() || views.readiness == Readiness::Process;
+async fn readyz(State(views): State<Started>) -> impl IntoResponse {
+    let (ready, waiting) = match views.get() {
+        Some(views) => {
+            let waiting = waiting(views);
+            let ready = waiting.is_empty() || views.readiness == Readiness::Process;
+            (ready, waiting)
+        }
+        None => (false, vec![json!({ "reason": "the host is starting" })]),
+    };
     let status = if ready {
         StatusCode::OK
     } else {

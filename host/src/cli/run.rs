@@ -1,13 +1,14 @@
 //! `wharf run`: consume until told to stop.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::config::ConfigArgs;
 use super::failure::{self, Failure};
 use crate::admin::Listeners;
 use crate::config::Config;
-use crate::host::Host;
-use crate::plugin::Compiler;
+use crate::host::{Host, Prepared};
+use crate::plugin::{Catalog, Compiler};
 use crate::shutdown::{Ask, Signals};
 use crate::telemetry::logging;
 
@@ -71,7 +72,25 @@ async fn run(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let host = match Host::start(config.clone(), compiler).await {
+    let starting = listeners.serve();
+    tracing::info!(
+        plugins = config.plugins.len(),
+        telemetry = starting.telemetry().map(tracing::field::display),
+        "starting"
+    );
+    // Compiling may take minutes. Nothing is consumed yet, so there is nothing to finish.
+    let prepared = tokio::select! {
+        prepared = Prepared::new(config.clone(), compiler) => prepared,
+        () = asked_to_stop(&mut signals) => {
+            tracing::info!("stopped before it had started");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let started = match prepared {
+        Ok(prepared) => Host::start(prepared).await,
+        Err(error) => Err(error),
+    };
+    let host = match started {
         Ok(host) => host,
         Err(error) => {
             tracing::error!("{error}");
@@ -79,7 +98,7 @@ async fn run(config: Config) -> ExitCode {
         }
     };
     let views = host.views();
-    let servers = listeners.serve(&config, &views);
+    let servers = starting.started(&config, &views);
     tracing::info!(
         plugins = config.plugins.len(),
         subscriptions = views.subscriptions.len(),
@@ -99,10 +118,7 @@ async fn run(config: Config) -> ExitCode {
             );
         }
     }
-    while signals.next().await == Ask::Reload {
-        tracing::info!("reload asked for");
-        views.catalog.reload_all().await;
-    }
+    until_stop(&mut signals, &views.catalog).await;
     tracing::info!(within = ?config.host.drain_timeout, "stopping");
     tokio::select! {
         drained = host.stop() => {
@@ -114,7 +130,7 @@ async fn run(config: Config) -> ExitCode {
                 ExitCode::FAILURE
             }
         }
-        () = asked_again(&mut signals) => {
+        () = asked_to_stop(&mut signals) => {
             tracing::error!("stopped at once: what was in hand will be delivered again");
             ExitCode::FAILURE
         }
@@ -134,6 +150,28 @@ fn code_of(error: &crate::host::Error) -> u8 {
     }
 }
 
-async fn asked_again(signals: &mut Signals) {
+async fn asked_to_stop(signals: &mut Signals) {
     while signals.next().await != Ask::Stop {}
+}
+
+/// Loads every component again whenever that is asked for, until a stop is: that does not wait for a reload.
+async fn until_stop(signals: &mut Signals, catalog: &Arc<Catalog>) {
+    let mut asked = signals.next().await;
+    while asked == Ask::Reload {
+        tracing::info!("reload asked for");
+        let reloading = catalog.reload_all();
+        tokio::pin!(reloading);
+        let mut again = None;
+        while again != Some(Ask::Stop) {
+            tokio::select! {
+                () = &mut reloading => break,
+                // A file that was read already may have changed since.
+                ask = signals.next() => again = Some(ask),
+            }
+        }
+        asked = match again {
+            Some(ask) => ask,
+            None => signals.next().await,
+        };
+    }
 }

@@ -170,10 +170,9 @@ impl Committer {
         for mut work in batch {
             match results.next().unwrap_or_else(silent) {
                 Committed::Done => {
-                    self.route
-                        .metrics
-                        .sent
-                        .inc_by(work.commit.publications.len() as u64);
+                    for publication in &work.commit.publications {
+                        self.route.metrics.sent(&publication.destination);
+                    }
                     self.finish(&work.commit, &mut done);
                 }
                 Committed::NotSettled(SettleError::Fenced(why)) => {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::Delivery;
 use crate::dispatch::lane::{Admitted, Lane, lane_of};
-use crate::dispatch::route::{Job, Route};
+use crate::dispatch::route::{Job, Pause, Route};
 use crate::dispatch::window::{Window, common_room};
 use crate::ports::{Room, Source};
 
@@ -33,6 +33,8 @@ pub(super) async fn run(
             fetched = source.fetch(room) => fetched,
         };
         match fetched {
+            // They go back, uncharged.
+            Ok(deliveries) if is_unwanted(&route) => drop(deliveries),
             Ok(deliveries) => take_in(&route, &host_window, deliveries),
             Err(error) => {
                 tracing::error!(plugin = %route.spec.plugin, subscription = %route.spec.name, broker = %route.broker, %error, "cannot read");
@@ -44,6 +46,12 @@ pub(super) async fn run(
         }
     }
     source.stop().await;
+}
+
+/// Whether somebody asked for no more while a fetch was waiting. What cannot go back is handled all the same.
+fn is_unwanted(route: &Route) -> bool {
+    let halts = |why: &Pause| matches!(why, Pause::Asked | Pause::Halted);
+    route.policy.capabilities.redelivers && route.pause.borrow().iter().any(halts)
 }
 
 /// Waits until the subscription may read: not paused, not rewinding, room in both windows.

@@ -13,7 +13,7 @@ use crate::host::{Brokers, Error, settings};
 use crate::place::PlaceKind;
 use crate::plugin::Catalog;
 use crate::ports::{Broker, Capabilities, PayloadFrom, Publisher, SubscriptionSpec};
-use crate::telemetry::{Metrics, SubscriptionLabels};
+use crate::telemetry::{Metrics, SubscriptionLabels, SubscriptionMetrics};
 
 /// Most messages one fetch brings. Large enough to amortise a round trip, small enough to be spread over instances.
 const PREFETCH: usize = 256;
@@ -90,6 +90,8 @@ impl Opening<'_> {
         let destinations = self.destinations()?;
         let dead_letters = self.dead_letters()?;
         let publishers = self.publishers(destinations.values().chain([&dead_letters]))?;
+        let labels = self.labels(broker.as_ref(), &spec);
+        let metrics = self.counters(&labels, destinations.values().chain([&dead_letters]))?;
         Ok(Line {
             broker: self.source.broker.as_str().into(),
             policy: self.policy(broker.as_ref())?,
@@ -104,9 +106,7 @@ impl Opening<'_> {
                 self.plugin.concurrency as usize,
                 self.plugin.concurrency_bytes.as_usize(),
             ),
-            metrics: self
-                .metrics
-                .subscription(&self.labels(broker.as_ref(), &spec)),
+            metrics,
             spec,
             inbox,
             subscribed,
@@ -248,6 +248,19 @@ impl Opening<'_> {
                 .or_insert_with(|| broker.publisher());
         }
         Ok(publishers)
+    }
+
+    /// What is sent is counted under the place it goes to, so each has to be known beforehand.
+    fn counters<'d>(
+        &self,
+        labels: &SubscriptionLabels,
+        destinations: impl Iterator<Item = &'d Arc<Destination>>,
+    ) -> Result<Arc<SubscriptionMetrics>, String> {
+        let mut places = Vec::new();
+        for place in destinations {
+            places.push((Arc::clone(place), self.broker(&place.broker)?.system()));
+        }
+        Ok(self.metrics.publishing(labels, &places))
     }
 
     fn labels(&self, broker: &dyn Broker, spec: &SubscriptionSpec) -> SubscriptionLabels {

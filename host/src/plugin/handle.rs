@@ -13,12 +13,11 @@ use tokio::time::Instant;
 
 use super::engine::Engine;
 use super::instance::Instance;
-use super::outputs;
 use super::places::{Found, Place, Places};
 use super::plugin_parts::Parts;
 use super::settings::{Isolation, Settings};
 use super::version::Version;
-use crate::handler::{AttemptInfo, Fault, FaultKind, Handled, Handler, Outcome};
+use crate::handler::{AttemptInfo, Fault, FaultKind, Handled, Handler};
 use crate::message::Message;
 use crate::telemetry::PluginMetrics;
 
@@ -150,9 +149,11 @@ impl PluginHandle {
         let digest = Arc::clone(&instance.digest);
         // Where this future is dropped, or the call ends in a fault, the instance goes with it.
         let result = instance.handle(&self.parts, message, attempt).await;
+        let sound = result.is_ok();
+        let result = result.and_then(|outcome| instance.checked(&self.parts, message, outcome));
         match &*version {
             Some(version)
-                if result.is_ok() && reused && instance.is_good() && !self.engine.is_starving() =>
+                if sound && reused && instance.is_good() && !self.engine.is_starving() =>
             {
                 instance.idle_since = Instant::now();
                 version.put(instance);
@@ -160,15 +161,9 @@ impl PluginHandle {
             }
             _ => drop(instance),
         }
-        let checked = result.and_then(|outcome| {
-            if let Outcome::Done(outgoing) = &outcome {
-                outputs::check(&self.parts.settings, message, outgoing)?;
-            }
-            Ok(outcome)
-        });
         Handled {
             version: digest,
-            result: checked,
+            result,
         }
     }
 

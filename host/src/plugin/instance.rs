@@ -17,6 +17,7 @@ use super::engine::Engine;
 use super::fault;
 use super::limits::Limiter;
 use super::logs::Logs;
+use super::outputs;
 use super::places::Place;
 use super::plugin_parts::Parts;
 use super::ran::Ran;
@@ -123,6 +124,22 @@ impl Instance {
         self.ran.add(took);
         self.logs.end();
         settle(result, limits.deadline, &self.logs)
+    }
+
+    /// What a call returned, where the plugin may have it published; otherwise a fault with the last lines it wrote.
+    pub(super) fn checked(
+        &self,
+        parts: &Parts,
+        message: &Message,
+        outcome: Outcome,
+    ) -> Result<Outcome, Fault> {
+        if let Outcome::Done(outgoing) = &outcome
+            && let Err(fault) = outputs::check(&parts.settings, message, outgoing)
+        {
+            let stderr = self.logs.tail();
+            return Err(Fault { stderr, ..fault });
+        }
+        Ok(outcome)
     }
 
     /// Takes a place of its plugin until it is dropped.

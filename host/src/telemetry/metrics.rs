@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::commit::Cause;
+use crate::commit::{Cause, Destination};
 
 /// Buckets the conventions advise for both of their histograms, in seconds, with three finer ones in front: a
 /// handler here is done in microseconds.
@@ -47,10 +47,21 @@ struct CauseLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ProcessLabels {
-    plugin: String,
-    subscription: String,
+    #[prometheus(flatten)]
+    of: SubscriptionLabels,
     /// Empty where the message was handled.
     error_type: String,
+}
+
+/// Who sent, and where to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SentLabels {
+    plugin: String,
+    subscription: String,
+    /// That of the broker it was sent to.
+    messaging_system: String,
+    /// Empty for replies: they go to as many places as there are who ask.
+    messaging_destination_name: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -85,7 +96,7 @@ type FloatCounter = Counter<f64, AtomicU64>;
 pub struct Metrics {
     registry: Mutex<Registry>,
     consumed: Families<SubscriptionLabels, Counter>,
-    sent: Families<SubscriptionLabels, Counter>,
+    sent: Families<SentLabels, Counter>,
     released: Families<SubscriptionLabels, Counter>,
     fenced: Families<SubscriptionLabels, Counter>,
     in_flight: Families<SubscriptionLabels, Gauge>,
@@ -139,7 +150,7 @@ impl Metrics {
             consumed: family!("messaging_client_consumed_messages", "Messages read"),
             sent: family!(
                 "messaging_client_sent_messages",
-                "Messages published, dead letters included"
+                "Messages published, dead letters included, by where they went"
             ),
             released: family!("wharf_released", "Messages given back to the broker"),
             fenced: family!(
@@ -153,7 +164,7 @@ impl Metrics {
             ),
             paused: family!(
                 "wharf_paused",
-                "1 while the subscription reads nothing: breaker open or destination down"
+                "1 while the subscription reads nothing: breaker open, destination down, asked for or halted"
             ),
             waiting: family!(
                 "wharf_lag_messages",
@@ -177,7 +188,7 @@ impl Metrics {
             ),
             swaps: family!(
                 "wharf_swaps",
-                "Versions taken up (the first one at start included) or refused"
+                "Versions taken up in place of another, or refused"
             ),
             ready: family!("wharf_broker_ready", "1 while the broker is connected"),
             lost: family!(
@@ -190,12 +201,20 @@ impl Metrics {
         })
     }
 
-    /// Handles for one subscription.
+    /// Handles for one subscription that has no destinations of its own.
     pub fn subscription(&self, labels: &SubscriptionLabels) -> Arc<SubscriptionMetrics> {
+        self.publishing(labels, &[])
+    }
+
+    /// Handles for one subscription, and where it publishes to, each with the system of its broker.
+    pub fn publishing(
+        &self,
+        labels: &SubscriptionLabels,
+        to: &[(Arc<Destination>, &str)],
+    ) -> Arc<SubscriptionMetrics> {
         let process = |error_type: &str| {
             let labels = ProcessLabels {
-                plugin: labels.plugin.clone(),
-                subscription: labels.subscription.clone(),
+                of: labels.clone(),
                 error_type: error_type.to_owned(),
             };
             Run {
@@ -204,9 +223,22 @@ impl Metrics {
                 attempts: self.attempts.get_or_create(&labels).clone(),
             }
         };
+        let sent = |system: &str, name: &str| {
+            self.sent.get_or_create_owned(&SentLabels {
+                plugin: labels.plugin.clone(),
+                subscription: labels.subscription.clone(),
+                messaging_system: system.to_owned(),
+                messaging_destination_name: name.to_owned(),
+            })
+        };
         Arc::new(SubscriptionMetrics {
             consumed: self.consumed.get_or_create(labels).clone(),
-            sent: self.sent.get_or_create(labels).clone(),
+            sent: to
+                .iter()
+                .map(|(place, system)| (Arc::clone(place), sent(system, &place.address)))
+                .collect(),
+            // They go to the broker that the message came from.
+            replies: sent(&labels.messaging_system, ""),
             released: self.released.get_or_create(labels).clone(),
             fenced: self.fenced.get_or_create(labels).clone(),
             in_flight: self.in_flight.get_or_create(labels).clone(),
@@ -297,7 +329,6 @@ struct Run {
 #[allow(missing_docs)] // each is described where it is registered
 pub struct SubscriptionMetrics {
     pub consumed: Counter,
-    pub sent: Counter,
     pub released: Counter,
     pub fenced: Counter,
     pub in_flight: Gauge<i64, AtomicI64>,
@@ -306,6 +337,8 @@ pub struct SubscriptionMetrics {
     pub waiting: Gauge<i64, AtomicI64>,
     pub pending: Gauge<i64, AtomicI64>,
     pub breaker: Gauge<i64, AtomicI64>,
+    sent: Vec<(Arc<Destination>, Counter)>,
+    replies: Counter,
     done: Run,
     runs: Vec<Run>,
     dead_letters: Vec<(Cause, Counter)>,
@@ -332,6 +365,12 @@ impl SubscriptionMetrics {
         for took in took {
             self.done.duration.observe(took.as_secs_f64());
         }
+    }
+
+    /// Counts one message that was published there: under the configured name, also where the message chose its own topic.
+    pub fn sent(&self, to: &Arc<Destination>) {
+        let known = self.sent.iter().find(|(place, _)| Arc::ptr_eq(place, to));
+        known.map_or(&self.replies, |(_, counter)| counter).inc();
     }
 
     /// Runs that ended well, so far.
@@ -362,6 +401,23 @@ pub struct PluginMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_are_named_as_what_is_read() {
+        let metrics = Metrics::new();
+        let labels = SubscriptionLabels {
+            messaging_system: "redis".into(),
+            messaging_destination_name: "orders".into(),
+            messaging_consumer_group_name: "g".into(),
+            ..SubscriptionLabels::default()
+        };
+        let counters = metrics.subscription(&labels);
+        counters.ran("trap", Duration::from_millis(1));
+        let line = "messaging_process_duration_seconds_count{plugin=\"\",subscription=\"\",messaging_system=\"redis\",\
+                    messaging_destination_name=\"orders\",messaging_consumer_group_name=\"g\",error_type=\"trap\"} 1\n";
+        let text = metrics.encode();
+        assert!(text.contains(line), "{text}");
+    }
 
     #[test]
     fn what_is_lost_is_shown_as_the_broker_counts_it() {

@@ -3,6 +3,7 @@
 //! Nothing here looks into the host. Messages are published and read by clients of their own, and every test that
 //! counts is shown one wrong count at its end, which it must notice.
 
+mod admin;
 mod bad_config;
 mod brokers;
 mod client;
@@ -11,5 +12,6 @@ mod kill;
 mod neighbours;
 mod replies;
 mod seen;
+mod starting;
 mod swapping;
 mod traps;

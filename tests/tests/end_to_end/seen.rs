@@ -1,8 +1,10 @@
 //! What a platform engineer sees: metrics under the names of the conventions, probes, and logs that name the message.
 
+use bytestring::ByteString;
 use serde_json::json;
 use wharf_tests::count::Work;
-use wharf_tests::host::{Host, Place, eventually};
+use wharf_tests::host::{Host, Place, eventually, eventually_or};
+use wharf_tests::redis_server::RedisServer;
 
 use super::client::{Client, LETTERS, PATIENCE, message, puppet};
 
@@ -25,6 +27,16 @@ fn wanted() -> Vec<(&'static str, Vec<&'static str>, f64)> {
             reads,
         ),
         ("messaging_client_sent_messages_total", all.clone(), 300.0),
+        (
+            "messaging_client_sent_messages_total",
+            run("messaging_destination_name=\"out\""),
+            handled,
+        ),
+        (
+            "messaging_client_sent_messages_total",
+            run("messaging_destination_name=\"dlq.in.p\""),
+            rejected + trapped,
+        ),
         ("wharf_released_total", all.clone(), 2.0 * trapped + retried),
         ("wharf_attempts_total", run("error_type=\"\""), handled),
         (
@@ -40,7 +52,13 @@ fn wanted() -> Vec<(&'static str, Vec<&'static str>, f64)> {
         ),
         (
             "messaging_process_duration_seconds_count",
-            all.clone(),
+            vec![
+                P,
+                IN,
+                "messaging_system=\"wharf_embedded\"",
+                "messaging_destination_name=\"in\"",
+                "messaging_consumer_group_name=\"p\"",
+            ],
             reads,
         ),
         ("wharf_dead_letters_total", run("cause=\"trap\""), trapped),
@@ -130,6 +148,46 @@ async fn metrics_have_the_promised_names_and_true_values() {
                 .is_some_and(|v| v.parse::<f64>().is_ok())
     });
     assert!(sound, "every line ends in a number");
+}
+
+/// Not where they came from: outputs go to another broker here, the dead letter and the reply do not.
+#[tokio::test]
+async fn what_is_sent_is_counted_where_it_went() {
+    let server = RedisServer::start().await;
+    let place = Place::new();
+    place.put("puppet", "puppet.wasm");
+    place.configure(&format!(
+        "brokers:\n  local: {{ type: embedded, path: wharf.db }}\n  events: {{ type: redis, url: \"{}\" }}\n\
+         plugins:\n  p:\n    component: puppet.wasm\n    subscribe: {{ in: {{ broker: local, topic: in }} }}\n    \
+         publish: {{ out: {{ broker: events, stream: bills }} }}\n    grants: {{ reply: true }}\n",
+        server.url()
+    ));
+    let client = Client::embedded(&place.path("wharf.db"));
+    let mut question = message("q", r#"{"do": "reply", "text": "pong"}"#);
+    question.reply_to = Some(ByteString::from_static("inbox.7"));
+    let rejected = message("r", r#"{"do": "reject"}"#);
+    let all = vec![message("a", "a"), message("b", "b"), question, rejected];
+    client.publish("in", all).await;
+    let host = place.run().await;
+    client.until_done("in", "p").await;
+    for (system, name, count) in [
+        ("redis", "bills", Some(2.0)),
+        ("wharf_embedded", LETTERS, Some(1.0)),
+        ("wharf_embedded", "", Some(1.0)),
+        ("wharf_embedded", "inbox.7", None),
+        ("wharf_embedded", "in", None),
+    ] {
+        let system = format!("messaging_system=\"{system}\"");
+        let name = format!("messaging_destination_name=\"{name}\"");
+        let labels: [&str; 4] = [P, IN, &system, &name];
+        eventually_or(&name, PATIENCE, async || {
+            let found = host
+                .metric("messaging_client_sent_messages_total", &labels)
+                .await;
+            if found == count { Ok(()) } else { Err(found) }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ fn rows() -> Vec<Row> {
             Denied,
             "the topic `other`",
         ),
-        row(json!({"do": "reply", "text": "hi"}), Denied, "not granted"),
+        row(json!({"do": "reply", "text": "hi"}), Denied, "not granted").stderr("answering hi"),
     ]
 }
 

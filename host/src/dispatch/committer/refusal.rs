@@ -31,9 +31,13 @@ impl Committer {
         results: Published,
         failed: &mut Option<String>,
     ) -> Option<bool> {
-        let sent = results.iter().filter(|r| r.is_ok()).count();
-        self.route.metrics.sent.inc_by(sent as u64);
-        work.begun |= sent > 0 || results.is_empty();
+        work.begun |= results.is_empty();
+        for (publication, result) in work.commit.publications.iter().zip(&results) {
+            if result.is_ok() {
+                work.begun = true;
+                self.route.metrics.sent(&publication.destination);
+            }
+        }
         // A refusal for what the message is outweighs one that may pass.
         let for_good = |r: &Result<(), PublishError>| matches!(r, Err(PublishError::Message(_)));
         let at = results

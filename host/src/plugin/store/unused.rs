@@ -29,9 +29,13 @@ pub(super) fn delete(folder: &Path, now: SystemTime) -> io::Result<usize> {
     for file in fs::read_dir(folder)? {
         let file = file?;
         let path = file.path();
-        if path.extension() == Some(OsStr::new("cwasm"))
-            && age(file.metadata()?.modified()?, now) >= UNUSED
-        {
+        let keeps = match path.extension() {
+            Some(extension) if extension == "cwasm" => UNUSED,
+            // What a host that was killed was compiling.
+            _ if is_temporary(&path) => DAY,
+            _ => continue,
+        };
+        if age(file.metadata()?.modified()?, now) >= keeps {
             match fs::remove_file(&path) {
                 Ok(()) => deleted += 1,
                 // Another host opened the same folder.
@@ -41,6 +45,12 @@ pub(super) fn delete(folder: &Path, now: SystemTime) -> io::Result<usize> {
         }
     }
     Ok(deleted)
+}
+
+/// As `tempfile` calls them.
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| name.starts_with(".tmp"))
 }
 
 /// How long ago, zero for a time to come.
@@ -53,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_entries_that_nobody_loaded_for_a_month_go() {
+    fn only_entries_that_nobody_loaded_for_a_month_go_and_what_was_never_finished() {
         let folder = tempfile::tempdir().expect("a folder");
         let now = SystemTime::now();
         let put = |name: &str, days: u32| {
@@ -66,9 +76,12 @@ mod tests {
         let used = put("used.cwasm", 31);
         let young = put("young.cwasm", 29);
         let note = put("orders.last-good", 400);
+        let unfinished = put(".tmpQx91Ab", 2);
+        let under_way = put(".tmpQx92Ab", 0);
         loaded(&used, now);
-        assert_eq!(delete(folder.path(), now).expect("read"), 1);
-        let left = [&old, &used, &young, &note].map(|path| path.exists());
-        assert_eq!(left, [false, true, true, true]);
+        assert_eq!(delete(folder.path(), now).expect("read"), 2);
+        let all = [&old, &used, &young, &note, &unfinished, &under_way];
+        let left = all.map(|path| path.exists());
+        assert_eq!(left, [false, true, true, true, false, true]);
     }
 }

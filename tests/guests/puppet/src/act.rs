@@ -18,7 +18,10 @@ pub fn act(order: Order, message: Message) -> Result<Vec<Outgoing>> {
     match order {
         Order::Accept { outputs } => Ok(expand(outputs)),
         Order::Echo { to } => Ok(vec![message.forward(to)]),
-        Order::Reply { text } => Ok(vec![message.reply(text)]),
+        Order::Reply { text } => {
+            eprintln!("answering {text}");
+            Ok(vec![message.reply(text)])
+        }
         Order::Retry(how) => Err(failure(Kind::Retry, how)),
         Order::Reject(how) => Err(failure(Kind::Reject, how)),
         Order::Unavailable(how) => Err(failure(Kind::Unavailable, how)),

@@ -18,7 +18,7 @@ pub enum Order {
         #[serde(default = "out")]
         to: String,
     },
-    /// Answer to `reply-to` with the text.
+    /// Answer to `reply-to` with the text, and say so on stderr.
     Reply { text: String },
     /// Fail so that the host tries again.
     Retry(Failing),
