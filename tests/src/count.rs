@@ -1,6 +1,6 @@
 //! Counting: what was published, what must have come of it, and what did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde_json::json;
@@ -113,6 +113,15 @@ impl Work {
         work
     }
 
+    /// The same messages, each with one of so many keys, in turn.
+    #[must_use]
+    pub fn with_keys(mut self, keys: usize) -> Self {
+        for (i, message) in self.messages.iter_mut().enumerate() {
+            message.key = Some(format!("key-{}", i % keys).into());
+        }
+        self
+    }
+
     /// Takes over another's messages and their fates.
     pub fn extend(&mut self, other: Self) {
         let Self { messages, fates } = other;
@@ -196,6 +205,68 @@ impl Work {
                 assert_eq!(wrong.len(), 1, "one wrong count is noticed: {wrong:?}");
             }
         }
+    }
+
+    /// By id: which of the messages it is, and its key.
+    fn published(&self) -> BTreeMap<&str, (usize, Option<&Bytes>)> {
+        let all = self.messages.iter().enumerate();
+        all.map(|(i, m)| (m.id.as_deref().expect("an id"), (i, m.key.as_ref())))
+            .collect()
+    }
+
+    /// Outputs that came behind that of a message of the same key that was published later. What a crash repeats is left
+    /// out: each message counts when its output came first.
+    #[must_use]
+    pub fn out_of_order(&self, outputs: &[Item]) -> Vec<String> {
+        let published = self.published();
+        let mut seen = BTreeSet::new();
+        let mut last = BTreeMap::new();
+        let mut wrong = Vec::new();
+        for output in outputs {
+            let found = of(output).and_then(|(id, _)| published.get(id));
+            let Some(&(number, key)) = found else {
+                wrong.push(format!("nobody published {}", output.id));
+                continue;
+            };
+            if !seen.insert(number) {
+                continue;
+            }
+            let before = last.insert(key, number);
+            if before.is_some_and(|before| before > number) {
+                wrong.push(format!("{number} behind {before:?}, of {key:?}"));
+            }
+        }
+        wrong
+    }
+
+    /// The outputs of each key came in the order in which their messages were published, and it is noticed as soon as
+    /// two are exchanged.
+    ///
+    /// # Panics
+    ///
+    /// When they did not, or an exchange is not noticed.
+    pub fn check_order(&self, outputs: &[Item]) {
+        let wrong = self.out_of_order(outputs);
+        assert!(
+            wrong.is_empty(),
+            "{} are out of order: {:#?}",
+            wrong.len(),
+            &wrong[..wrong.len().min(20)]
+        );
+        let published = self.published();
+        let key = |output: &Item| {
+            let found = of(output).and_then(|(id, _)| published.get(id));
+            found.map(|(_, key)| *key)
+        };
+        let first = &outputs[0];
+        let same = |other: &Item| key(other) == key(first) && other.id != first.id;
+        let other = outputs.iter().position(same);
+        let mut exchanged = outputs.to_vec();
+        exchanged.swap(0, other.expect("another of that key"));
+        assert!(
+            !self.out_of_order(&exchanged).is_empty(),
+            "an exchange is noticed"
+        );
     }
 }
 

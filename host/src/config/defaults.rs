@@ -16,7 +16,7 @@ use super::{ByteSize, OnComponentError, OnDeadLetter, Order, Provide, Redact};
 pub struct Defaults {
     /// Which messages are handled in the order they came.
     pub order: Order,
-    /// Messages in hand at once, waiting and running: 1 to 65,536.
+    /// Messages in hand at once, of each subscription, waiting and running: 1 to 65,536.
     #[schemars(range(min = 1, max = 65_536))]
     pub concurrency: u32,
     /// Their bytes at most; one message is always taken.

@@ -15,9 +15,30 @@ pub struct Places {
     pub dead_letters: &'static [PlaceKind],
     /// What the host makes for itself: where dead letters go, and where they come back from.
     pub own: PlaceKind,
+    /// Which of `reads` an order can be promised to. The adapters declare it (`Capabilities::orders`), and a test of the
+    /// conformance suite holds this to them.
+    pub orders: &'static [PlaceKind],
+    /// Why not to the others: how "a promise that `…` cannot keep" goes on. Empty where there are no others.
+    pub unordered: &'static str,
 }
 
 impl Places {
+    /// The types of brokers that have places, also those that were not compiled in.
+    pub fn types() -> impl Iterator<Item = &'static str> {
+        PLACES.iter().map(|(name, _)| *name)
+    }
+
+    /// Why no order can be promised to what reads a place of this kind; `None` where one can. Where nothing is named that can
+    /// be read, which is an error of its own, an order is refused only if none could be promised to anything.
+    #[must_use]
+    pub fn refuses_order(&self, kind: Option<PlaceKind>) -> Option<&'static str> {
+        let ordered = match kind.filter(|kind| self.reads.contains(kind)) {
+            Some(kind) => self.orders.contains(&kind),
+            None => !self.orders.is_empty(),
+        };
+        (!ordered).then_some(self.unordered)
+    }
+
     /// What a place of dead letters is that was called `named`: that, or what the host makes for itself.
     #[must_use]
     pub fn dead_letter(&self, named: Option<PlaceKind>) -> PlaceKind {
@@ -56,6 +77,8 @@ const PLACES: [(&str, Places); 5] = [
             writes: &[Topic],
             dead_letters: &[Topic],
             own: Topic,
+            orders: &[Topic],
+            unordered: "",
         },
     ),
     (
@@ -65,6 +88,8 @@ const PLACES: [(&str, Places); 5] = [
             writes: &[Topic],
             dead_letters: &[Topic],
             own: Topic,
+            orders: &[Topic],
+            unordered: "",
         },
     ),
     (
@@ -74,6 +99,8 @@ const PLACES: [(&str, Places); 5] = [
             writes: &[Stream, List, SortedSet, Channel],
             dead_letters: &[Stream, List, SortedSet],
             own: Stream,
+            orders: &[],
+            unordered: "yet: redis has no leased shards",
         },
     ),
     (
@@ -83,6 +110,9 @@ const PLACES: [(&str, Places); 5] = [
             writes: &[Queue, Exchange],
             dead_letters: &[Queue],
             own: Queue,
+            // With a single active consumer, which is checked apart.
+            orders: &[Queue],
+            unordered: "",
         },
     ),
     (
@@ -93,6 +123,8 @@ const PLACES: [(&str, Places); 5] = [
             writes: &[Subject],
             dead_letters: &[Subject],
             own: Subject,
+            orders: &[],
+            unordered: "yet: what is released on NATS comes again behind the others",
         },
     ),
 ];

@@ -41,7 +41,7 @@ pub struct Plugin {
     /// Which messages are handled in the order they came.
     #[serde(default)]
     pub order: Order,
-    /// Messages in hand at once, waiting and running: 1 to 65,536.
+    /// Messages in hand at once, of each subscription, waiting and running: 1 to 65,536.
     #[serde(default = "Defaults::concurrency")]
     #[schemars(range(min = 1, max = 65_536))]
     pub concurrency: u32,

@@ -26,16 +26,21 @@
 //! assert_eq!(handle(Json(order)).unwrap().destination, "priced");
 //! ```
 //!
-//! The crate is a `cdylib` built for `wasm32-wasip2`:
+//! The crate is a `cdylib` built for `wasm32-wasip2`. This SDK is not published: it is used from a checkout
+//! of Wharf, by its folder or by git.
 //!
 //! ```toml
 //! [lib]
 //! crate-type = ["cdylib"]
 //!
 //! [dependencies]
-//! wharf-sdk = "0.1"
+//! wharf-sdk = { path = "/path/to/wharf/sdk/rust" }
+//! # wharf-sdk = { git = "https://git.example.com/wharf.git", rev = "…" }
 //! serde = { version = "1", features = ["derive"] }
 //! ```
+//!
+//! `cargo build --release --target wasm32-wasip2` makes the component,
+//! `target/wasm32-wasip2/release/<crate>.wasm`. `docs/handlers.md` of Wharf has the whole `Cargo.toml`.
 //!
 //! # What goes in
 //!

@@ -20,6 +20,7 @@ macro_rules! each_scenario {
             order::order_of_the_source_is_kept_through_retries_and_a_kill [Orders Redelivers];
             kill::what_a_dead_host_had_in_hand_comes_again [Redelivers];
             kill::kill_nine_at_any_moment_loses_nothing [Redelivers];
+            kill::kill_nine_at_any_moment_keeps_each_key_in_order [Orders Redelivers];
             attempts::attempts_are_given_over_retries [];
             attempts::attempts_are_given_over_retries_and_a_restart [KeepsAttempts];
             attempts::deliveries_count_crashes_and_not_retries [Redelivers CountsEachDelivery];
@@ -30,6 +31,7 @@ macro_rules! each_scenario {
             hosts::two_hosts_share_a_group [Shared];
             hosts::one_host_to_three_and_back_under_load [Shared Redelivers];
             hosts::a_slow_handler_is_not_taken_over [Shared Redelivers];
+            hosts::a_dead_hosts_work_is_taken_over_in_time [Shared Redelivers];
             outputs::outputs_are_confirmed_before_the_message_is_accepted [Redelivers];
             outputs::an_undeliverable_output_is_a_dead_letter [];
             outputs::an_absent_destination_is_made_or_waited_for [Keeps];
@@ -43,6 +45,7 @@ macro_rules! each_scenario {
             server::a_server_absent_at_start_is_waited_for [Server];
             server::a_server_restarted_under_load_loses_nothing [Server Redelivers];
             server::connections_cut_under_load_lose_nothing [Server Redelivers];
+            server::a_slow_network_costs_time_and_nothing_else [Server Redelivers];
             server::a_source_deleted_while_it_is_read_is_gone_on_with [Deletable];
             stopping::sigterm_under_load_loses_and_repeats_nothing [Redelivers];
             stopping::what_a_stopping_host_cannot_finish_is_given_back [Redelivers];

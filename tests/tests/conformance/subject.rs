@@ -3,6 +3,7 @@
 //! The client in here is a stranger's: the plain client crate of that broker, or the broker's own tools, so that what
 //! it writes and reads is what any other program would.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ pub(crate) trait Subject: Sized {
 
     /// Longer than it waits for a host that says nothing, as [`broker`](Self::broker) sets it.
     const SLOW: Duration;
+
+    /// Within this time after a host died, another has handled what it had in hand, as [`broker`](Self::broker) sets it.
+    const TAKEOVER: Duration;
 
     /// Whether it counts the deliveries of every message, where it counts any.
     const COUNTS_EACH_DELIVERY: bool = true;
@@ -91,6 +95,12 @@ pub(crate) trait Subject: Sized {
 
     /// What the broker itself says the group still has before it.
     async fn left(&self, place: &str, group: &str) -> Left;
+
+    /// Which members the group has, once the broker has shared the source out among them; nobody while it has not. `None`
+    /// where it shares nothing out.
+    async fn members(&self, _group: &str) -> Option<BTreeSet<String>> {
+        None
+    }
 
     /// Deletes a place with all that is in it. Only where that can be done.
     async fn delete(&self, place: &str);

@@ -3,7 +3,15 @@
 //! What it can do is what its adapter declares. What it is (a server, something hosts share) no adapter declares; it
 //! is written beside the broker here. `docs/capabilities.md` shows both, and a test holds the page to them.
 
-use wharf::ports::{Capabilities, Ordering};
+use std::path::Path;
+
+use wharf::broker::embedded::Embedded;
+use wharf::broker::kafka::KafkaBroker;
+use wharf::broker::nats::NatsBroker;
+use wharf::broker::rabbitmq::RabbitBroker;
+use wharf::broker::redis::{Options, RedisBroker};
+use wharf::config;
+use wharf::ports::{Broker, Capabilities, Ordering};
 
 use crate::subject::Subject;
 
@@ -199,4 +207,69 @@ async fn the_page_says_what_the_adapters_declare() {
     assert_eq!(wrong(page, &rows).len(), 1);
     rows.pop();
     assert_eq!(wrong(page, &rows).len(), 1);
+}
+
+/// The types of brokers that a configuration may name.
+fn types() -> Vec<String> {
+    let schema = config::json_schema();
+    let types = schema["$defs"]["Broker"]["oneOf"].as_array();
+    let types = types.expect("the types of brokers").iter();
+    let name = types.map(|one| one["properties"]["type"]["const"].as_str());
+    name.map(|name| name.expect("a name").to_owned()).collect()
+}
+
+/// A broker of that type, nowhere.
+fn nowhere(name: &str, folder: &Path) -> config::Broker {
+    match name {
+        "embedded" => config::Broker::Embedded(config::Embedded::new(folder.join("wharf.db"))),
+        "redis" => config::Broker::Redis(Box::new(config::Redis::new("redis://127.0.0.1:1"))),
+        "kafka" => config::Broker::Kafka(Box::new(config::kafka::Kafka::new("127.0.0.1:1"))),
+        "rabbitmq" => config::Broker::RabbitMq(Box::new(config::rabbitmq::RabbitMq::new(
+            "amqp://127.0.0.1:1",
+        ))),
+        "nats" => config::Broker::Nats(Box::new(config::nats::Nats::new("nats://127.0.0.1:1"))),
+        _ => panic!("`{name}` is not among the brokers here"),
+    }
+}
+
+/// Its adapter.
+fn adapter(broker: &config::Broker) -> Box<dyn Broker> {
+    match broker {
+        config::Broker::Embedded(options) => {
+            Box::new(Embedded::open_client("nowhere", options).expect("a file"))
+        }
+        config::Broker::Redis(options) => {
+            Box::new(RedisBroker::open(Options::of("nowhere", options)).expect("a good url"))
+        }
+        config::Broker::Kafka(options) => {
+            Box::new(KafkaBroker::open_client("nowhere", options).expect("a good configuration"))
+        }
+        config::Broker::RabbitMq(options) => {
+            Box::new(RabbitBroker::open("nowhere", options).expect("a good url"))
+        }
+        config::Broker::Nats(options) => {
+            Box::new(NatsBroker::open("nowhere", options).expect("a good url"))
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_order_is_taken_where_the_adapter_declares_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for name in types() {
+        let known = config::Places::types().any(|one| one == name);
+        assert!(known, "`{name}` is not in the table of places");
+        let broker = nowhere(&name, folder.path());
+        let adapter = adapter(&broker);
+        for kind in broker.places().reads {
+            let refused = broker.places().refuses_order(Some(*kind));
+            let orders = adapter.capabilities(*kind).orders;
+            assert_eq!(
+                refused.is_none(),
+                orders != Ordering::None,
+                "{name}, {kind:?}"
+            );
+            assert_ne!(refused, Some(""), "{name}, {kind:?}: why?");
+        }
+    }
 }

@@ -7,15 +7,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use wharf::broker::kafka::KafkaBroker;
 use wharf::config::kafka::{Cleanup, Kafka, Property, Topic};
 use wharf::ports::{Broker as _, Health, PublishError, SubscriptionSpec};
+use wharf_tests::host::{Place, eventually};
 use wharf_tests::kafka_server::KafkaServer;
 use wharf_tests::ports::free_port;
 
 use crate::ground::{Ground, foreign};
 use crate::support::*;
 
-/// CPU time of this process so far.
-fn cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("a process");
+/// CPU time of a process so far.
+fn cpu(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
     let after = stat.rsplit(')').next().expect("its fields");
     let ticks: Vec<u64> = after
         .split_whitespace()
@@ -27,15 +28,35 @@ fn cpu() -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_address_is_said_and_waited_for_without_spinning() {
+async fn a_wrong_address_is_said_and_waited_for() {
     let kafka = Kafka::new(format!("127.0.0.1:{}", free_port()));
     let host = host_of(&kafka, spec_of("nobody")).await;
     host.says(&["bootstrap_servers"]).await;
-    let (before, wait) = (cpu(), Duration::from_secs(3));
-    tokio::time::sleep(wait).await;
-    let used = cpu() - before;
-    assert!(used < wait * 2, "{used:?} of {wait:?}");
     host.stop().await;
+}
+
+/// The program, as a process of its own: in this one other tests are at work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_address_is_waited_for_without_spinning() {
+    let place = Place::new();
+    place.put("puppet", "puppet.wasm");
+    let port = free_port();
+    place.configure(&format!(
+        "brokers:\n  bus: {{ type: kafka, bootstrap_servers: \"127.0.0.1:{port}\" }}\n\
+         plugins:\n  p:\n    component: puppet.wasm\n    \
+         subscribe: {{ in: {{ broker: bus, topic: nobody }} }}\n"
+    ));
+    let host = place.run().await;
+    eventually("it says what is wrong", PATIENCE, async || {
+        host.said().contains("bootstrap_servers").then_some(())
+    })
+    .await;
+    let (before, wait) = (cpu(host.pid()), Duration::from_secs(3));
+    tokio::time::sleep(wait).await;
+    let used = cpu(host.pid()) - before;
+    // A thread that spins uses all of it, or half where the cores are busy with other tests; trying again now and then
+    // takes some hundredths.
+    assert!(used < wait / 4, "{used:?} of {wait:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

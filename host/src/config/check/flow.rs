@@ -79,11 +79,10 @@ fn order(check: &mut Check<'_>, path: &Path, plugin: &Plugin) {
     for (name, one) in &plugin.subscribe {
         #[cfg(feature = "rabbitmq")]
         single_active_consumer(check, path, name, one, word);
-        // Which brokers keep order is their adapters' to declare; this is the part of it that needs no broker to know.
-        let why = match check.broker(&one.broker).map(|broker| broker.kind()) {
-            Some("redis") => "yet: redis has no leased shards",
-            Some("nats") => "yet: what is released on NATS comes again behind the others",
-            _ => continue,
+        let kind = one.place().map(|(kind, _)| kind);
+        let broker = check.broker(&one.broker);
+        let Some(why) = broker.and_then(|broker| broker.places().refuses_order(kind)) else {
+            continue;
         };
         let place = check.merged.key_span(&path.key("subscribe").key(name));
         check

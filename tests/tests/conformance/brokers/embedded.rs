@@ -58,6 +58,8 @@ impl Subject for Embedded {
     const COLUMN: &'static str = "embedded topics";
     /// Its patience has no end.
     const SLOW: Duration = Duration::MAX;
+    /// There is no other host.
+    const TAKEOVER: Duration = Duration::MAX;
 
     fn capabilities() -> Capabilities {
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -3,6 +3,7 @@
 //! A server takes seconds and some 400 MB, so the scenarios that do nothing to it as a whole are played on one, beside
 //! each other. The others have one of their own, two at a time at most.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,8 @@ impl Subject for Kafka {
     const COLUMN: &'static str = "Kafka topics";
     /// Longer than its session, and than `max.poll.interval.ms`.
     const SLOW: Duration = Duration::from_secs(4);
+    /// Its session, and 5 s to share out its partitions and to handle what was in hand.
+    const TAKEOVER: Duration = Duration::from_secs(7);
     /// It counts the owners of a partition that died, until it can tell the message they died of.
     const COUNTS_EACH_DELIVERY: bool = false;
 
@@ -166,6 +169,10 @@ impl Subject for Kafka {
 
     async fn left(&self, place: &str, group: &str) -> Left {
         self.client().left(place, group).await
+    }
+
+    async fn members(&self, group: &str) -> Option<BTreeSet<String>> {
+        Some(self.client().members(group).await)
     }
 
     async fn delete(&self, place: &str) {

@@ -88,6 +88,8 @@ impl<const STREAMS: bool> Subject for Nats<STREAMS> {
     };
     /// Four times `ack_wait`.
     const SLOW: Duration = Duration::from_secs(4);
+    /// `ack_wait`, and 3 s.
+    const TAKEOVER: Duration = Duration::from_secs(4);
 
     fn capabilities() -> Capabilities {
         let nowhere = Config::new("nats://127.0.0.1:1");

@@ -74,6 +74,8 @@ impl<const QUORUM: bool> Subject for Rabbit<QUORUM> {
     };
     /// Four heartbeats.
     const SLOW: Duration = Duration::from_secs(4);
+    /// At once: the server is not to wait for two heartbeats.
+    const TAKEOVER: Duration = Duration::from_secs(2);
 
     fn capabilities() -> Capabilities {
         let nowhere = RabbitMq::new("amqp://127.0.0.1:1");

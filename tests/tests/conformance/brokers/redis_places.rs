@@ -112,6 +112,8 @@ impl<W: Which> Subject for RedisPlaces<W> {
     const COLUMN: &'static str = W::COLUMN;
     /// Four leases.
     const SLOW: Duration = Duration::from_secs(2);
+    /// The lease, and 1.5 s to notice that it is over and to handle what was in hand.
+    const TAKEOVER: Duration = Duration::from_secs(2);
 
     fn capabilities() -> Capabilities {
         let nowhere = Options::new("nowhere", "redis://127.0.0.1:1");

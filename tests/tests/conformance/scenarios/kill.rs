@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use tokio::time::sleep;
-use wharf_tests::count::{Fate, Work, message};
+use wharf_tests::count::{Fate, Item, Work, message};
 use wharf_tests::host::{Host, PATIENCE, eventually};
 
 use crate::stage::{RETRY, Stage, times};
@@ -16,6 +16,9 @@ const MESSAGES: usize = 500;
 const WINDOW: usize = 1_000;
 /// Most messages that are published and have not ended, so that publishing goes on through every kill.
 const AHEAD: u64 = 400;
+/// Keys they have where order is promised: handled one after the other within each, and all beside each other. A prime, so
+/// that each has messages of every fate.
+const KEYS: usize = 17;
 
 /// One message never ends, the others wait behind it: all are in hand when the host dies.
 pub(crate) async fn what_a_dead_host_had_in_hand_comes_again<B: Subject>(stage: &mut Stage<B>) {
@@ -82,13 +85,11 @@ async fn kill_and_restart<B: Subject>(
     stage.place.run().await
 }
 
-pub(crate) async fn kill_nine_at_any_moment_loses_nothing<B: Subject>(stage: &mut Stage<B>) {
-    stage.setup().with(RETRY).write();
-    let kills = times("WHARF_KILLS", 6);
-    let work = Work::mixed(kills * MESSAGES);
+/// Kills hosts while they work, and counts. Answers the outputs without repeats.
+async fn kill_at_any_moment<B: Subject>(stage: &Stage<B>, kills: usize, work: &Work) -> Vec<Item> {
     let killing = kill_and_restart(stage, kills, random());
-    let ((), host) = join(stage.feed(&work, AHEAD), killing).await;
-    stage.check_after_a_crash(&work).await;
+    let ((), host) = join(stage.feed(work, AHEAD), killing).await;
+    let outputs = stage.check_after_a_crash(work).await;
     let ended = usize::try_from(stage.ended().await).expect("a count");
     let repeats = ended - work.ending(|fate| fate != Fate::Nothing);
     println!(
@@ -98,4 +99,25 @@ pub(crate) async fn kill_nine_at_any_moment_loses_nothing<B: Subject>(stage: &mu
     );
     assert!(repeats <= kills * WINDOW, "{repeats} came again");
     assert_eq!(host.metric("wharf_in_flight", &[]).await, Some(0.0));
+    outputs
+}
+
+pub(crate) async fn kill_nine_at_any_moment_loses_nothing<B: Subject>(stage: &mut Stage<B>) {
+    stage.setup().with(RETRY).write();
+    let kills = times("WHARF_KILLS", 6);
+    let work = Work::mixed(kills * MESSAGES);
+    kill_at_any_moment(stage, kills, &work).await;
+}
+
+/// Apart from the one above: under an order promise brokers are read and given back to in another way.
+pub(crate) async fn kill_nine_at_any_moment_keeps_each_key_in_order<B: Subject>(
+    stage: &mut Stage<B>,
+) {
+    stage.subject.keep_order(&stage.names.input).await;
+    stage.setup().with(RETRY).with("    order: key\n").write();
+    let kills = times("WHARF_KILLS", 6);
+    let work = Work::mixed(kills * MESSAGES).with_keys(KEYS);
+    let outputs = kill_at_any_moment(stage, kills, &work).await;
+    work.check_order(&outputs);
+    println!("{}: {KEYS} keys, each in order", B::COLUMN);
 }

@@ -11,6 +11,8 @@ use super::kill::in_hand;
 use crate::stage::{RETRY, Stage, times};
 use crate::subject::Subject;
 
+/// How much later a piece of data is, each way.
+const LATE: Duration = Duration::from_millis(50);
 /// How long it may take from the answer of a server that was restarted until work goes on.
 const RECOVERY: Duration = Duration::from_secs(5);
 
@@ -78,6 +80,29 @@ pub(crate) async fn connections_cut_under_load_lose_nothing<B: Subject>(stage: &
     };
     let (work, ()) = stage.under_load(500, cutting).await;
     stage.check_after_a_crash(&work).await;
+    host.ready(true).await;
+}
+
+/// Every piece of data is late, each way, whatever the host is doing.
+pub(crate) async fn a_slow_network_costs_time_and_nothing_else<B: Subject>(stage: &mut Stage<B>) {
+    let proxy = stage.subject.proxy().await;
+    let setup = stage.setup().through(proxy.port()).with(RETRY);
+    setup.write();
+    proxy.delay(LATE);
+    let host = stage.place.run().await;
+    let mut work = Work::mixed(300);
+    stage.publish(&work.messages).await;
+    stage.check(&work).await;
+    // It stops in the middle of the work, and another one goes on.
+    let more = Work::mixed_from(300, 300);
+    stage.publish(&more.messages).await;
+    work.extend(more);
+    stage.until_ended(400).await;
+    let said = stage.stop(host).await;
+    assert!(said.contains("stopped"), "{said}");
+    let host = stage.place.run().await;
+    stage.check(&work).await;
+    proxy.heal();
     host.ready(true).await;
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It asks and waits on threads made for that: a scenario runs on one thread, with its proxy.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -102,6 +102,11 @@ impl Client {
         self.ask(group, topic, left).await
     }
 
+    /// Who is in a group, once it is shared out among them.
+    pub(super) async fn members(&self, group: &str) -> BTreeSet<String> {
+        self.ask("", group, members).await
+    }
+
     /// Everything in a topic, partition by partition.
     pub(super) async fn items(&self, topic: &str) -> Vec<Item> {
         let ends = self.ask("", topic, ends).await;
@@ -186,6 +191,16 @@ fn ends(consumer: &BaseConsumer, topic: &str) -> KafkaResult<Vec<(i32, i64, i64)
         Ok((partition, low, high))
     });
     ends.collect()
+}
+
+/// Every change of who they are is a rebalance: the server calls a group stable only when all of them have joined its next
+/// generation.
+fn members(consumer: &BaseConsumer, group: &str) -> KafkaResult<BTreeSet<String>> {
+    let list = consumer.fetch_group_list(Some(group), ANSWER)?;
+    let groups = list.groups().iter();
+    let stable = groups.filter(|found| found.state() == "Stable");
+    let members = stable.flat_map(|found| found.members());
+    Ok(members.map(|member| member.id().to_owned()).collect())
 }
 
 fn left(consumer: &BaseConsumer, topic: &str) -> KafkaResult<Left> {
