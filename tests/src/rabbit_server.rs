@@ -52,6 +52,9 @@ pub struct RabbitServer {
     child: Option<Child>,
 }
 
+/// Where a server is found that several share while one of them has it.
+pub type Shared = Mutex<Weak<RabbitServer>>;
+
 impl RabbitServer {
     /// A running server.
     pub async fn start() -> Self {
@@ -71,8 +74,13 @@ impl RabbitServer {
 
     /// One server, running, of all tests of a process that do nothing to it as a whole. It is there while one of them is.
     pub async fn shared() -> Arc<Self> {
-        static SHARED: Mutex<Weak<RabbitServer>> = Mutex::const_new(Weak::new());
-        let mut shared = SHARED.lock().await;
+        static SHARED: Shared = Shared::const_new(Weak::new());
+        Self::shared_at(&SHARED).await
+    }
+
+    /// The same for those who share it at this place, beside the others.
+    pub async fn shared_at(place: &Shared) -> Arc<Self> {
+        let mut shared = place.lock().await;
         if let Some(server) = shared.upgrade() {
             return server;
         }

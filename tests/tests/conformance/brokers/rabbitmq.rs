@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use wharf::place::PlaceKind;
 use wharf::ports::{Broker as _, Capabilities};
 use wharf_tests::count::Item;
 use wharf_tests::host::{PATIENCE, eventually};
-use wharf_tests::rabbit_server::RabbitServer;
+use wharf_tests::rabbit_server::{RabbitServer, Shared};
 
 use crate::subject::{Left, Subject};
 use crate::table::{Headers, Nature};
@@ -110,7 +110,9 @@ impl<const QUORUM: bool> Subject for Rabbit<QUORUM> {
     }
 
     async fn shared() -> Option<Self> {
-        let server = RabbitServer::shared().await;
+        // Queues of both kinds have the same names.
+        static SHARED: [Shared; 2] = [const { Shared::const_new(Weak::new()) }; 2];
+        let server = RabbitServer::shared_at(&SHARED[usize::from(QUORUM)]).await;
         Some(Self {
             client: Some(server.client().await),
             server,
