@@ -199,6 +199,14 @@ impl KafkaServer {
         table.lines().filter_map(row).collect()
     }
 
+    /// The first segment of a partition, as the first broker has it.
+    pub fn segment(&self, topic: &str, partition: u32) -> PathBuf {
+        let node = self.folder.path().join(self.nodes[0].id.to_string());
+        node.join("data")
+            .join(format!("{topic}-{partition}"))
+            .join("00000000000000000000.log")
+    }
+
     /// Where the log of a broker is, counted from 0: for people, when a test fails.
     pub fn log(&self, index: usize) -> PathBuf {
         node::log(&self.folder.path().join(self.nodes[index].id.to_string()))

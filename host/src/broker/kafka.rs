@@ -42,6 +42,7 @@ mod metadata;
 mod publisher;
 mod reader;
 mod record;
+mod sending;
 mod settler;
 mod source;
 mod statistics;

@@ -173,6 +173,7 @@ impl RabbitBroker {
             }),
             settler: Box::new(RabbitSettler {
                 sub,
+                unproven: Default::default(),
                 _worker: guard,
             }),
         })

@@ -78,10 +78,12 @@ async fn run(config: Config) -> ExitCode {
         telemetry = starting.telemetry().map(tracing::field::display),
         "starting"
     );
+    // Of a file that was read already: it is looked at again once all have been.
+    let mut reload = false;
     // Compiling may take minutes. Nothing is consumed yet, so there is nothing to finish.
     let prepared = tokio::select! {
         prepared = Prepared::new(config.clone(), compiler) => prepared,
-        () = asked_to_stop(&mut signals) => {
+        () = asked_to_stop(&mut signals, &mut reload) => {
             tracing::info!("stopped before it had started");
             return ExitCode::SUCCESS;
         }
@@ -118,7 +120,7 @@ async fn run(config: Config) -> ExitCode {
             );
         }
     }
-    until_stop(&mut signals, &views.catalog).await;
+    until_stop(&mut signals, &views.catalog, reload).await;
     tracing::info!(within = ?config.host.drain_timeout, "stopping");
     tokio::select! {
         drained = host.stop() => {
@@ -130,7 +132,7 @@ async fn run(config: Config) -> ExitCode {
                 ExitCode::FAILURE
             }
         }
-        () = asked_to_stop(&mut signals) => {
+        () = asked_to_stop(&mut signals, &mut reload) => {
             tracing::error!("stopped at once: what was in hand will be delivered again");
             ExitCode::FAILURE
         }
@@ -150,13 +152,19 @@ fn code_of(error: &crate::host::Error) -> u8 {
     }
 }
 
-async fn asked_to_stop(signals: &mut Signals) {
-    while signals.next().await != Ask::Stop {}
+async fn asked_to_stop(signals: &mut Signals, reload: &mut bool) {
+    while signals.next().await != Ask::Stop {
+        *reload = true;
+    }
 }
 
-/// Loads every component again whenever that is asked for, until a stop is: that does not wait for a reload.
-async fn until_stop(signals: &mut Signals, catalog: &Arc<Catalog>) {
-    let mut asked = signals.next().await;
+/// Loads every component again whenever that is asked for (`reload`: it was), until a stop is: that does not wait for a
+/// reload.
+async fn until_stop(signals: &mut Signals, catalog: &Arc<Catalog>, reload: bool) {
+    let mut asked = match reload {
+        true => Ask::Reload,
+        false => signals.next().await,
+    };
     while asked == Ask::Reload {
         tracing::info!("reload asked for");
         let reloading = catalog.reload_all();

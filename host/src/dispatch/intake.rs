@@ -33,8 +33,11 @@ pub(super) async fn run(
             fetched = source.fetch(room) => fetched,
         };
         match fetched {
-            // They go back, uncharged.
-            Ok(deliveries) if is_unwanted(&route) => drop(deliveries),
+            // They go back, uncharged, and before anything behind them is read.
+            Ok(deliveries) if is_unwanted(&route) => {
+                route.rewind();
+                drop(deliveries);
+            }
             Ok(deliveries) => take_in(&route, &host_window, deliveries),
             Err(error) => {
                 tracing::error!(plugin = %route.spec.plugin, subscription = %route.spec.name, broker = %route.broker, %error, "cannot read");

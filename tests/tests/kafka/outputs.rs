@@ -1,6 +1,8 @@
 //! What is written is what is read, by a real server; what cannot be written says whose fault it is.
 
 use bytes::Bytes;
+use wharf::broker::kafka::KafkaBroker;
+use wharf::config::kafka::{Compression, Kafka};
 use wharf::message::{Header, Outgoing};
 use wharf::ports::PublishError;
 
@@ -50,6 +52,47 @@ async fn odd_messages_pass_unchanged() {
     assert_eq!(kept.expect("kept").headers, raw);
     host.accept(both).await;
     host.stop().await;
+}
+
+/// As it lies at the server: a client that was built without a codec says so only when it is used.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_compression_is_one_that_kafka_reads() {
+    for (compression, codec) in [
+        (Compression::None, 0),
+        (Compression::Gzip, 1),
+        (Compression::Snappy, 2),
+        (Compression::Lz4, 3),
+        (Compression::Zstd, 4),
+    ] {
+        let name = compression.as_str();
+        let ground = Ground::new(&format!("compressed-{name}"), 1).await;
+        let kafka = Kafka {
+            compression,
+            ..ground.kafka()
+        };
+        let broker = KafkaBroker::open("bus", &kafka).expect("a good configuration");
+        let messages = (0..50).map(|n| Outgoing {
+            payload: format!("{n} ").repeat(200).into(),
+            ..Outgoing::default()
+        });
+        for result in publish(&broker, &ground.topic, messages).await {
+            result.expect("published");
+        }
+        let topic = ground.topic.clone();
+        let read = move || {
+            let mut reader = broker.reader(&topic).expect("a reader");
+            reader.next(usize::MAX).expect("read")
+        };
+        let read = tokio::task::spawn_blocking(read).await.expect("read");
+        assert_eq!(read.len(), 50, "{name}");
+        for (n, message) in read.iter().enumerate() {
+            assert_eq!(message.payload, format!("{n} ").repeat(200), "{name}");
+        }
+        // The lowest bits of a batch's attributes (<https://kafka.apache.org/documentation/#recordbatch>).
+        let segment = ground.server.segment(&ground.topic, 0);
+        let batch = std::fs::read(segment).expect("a segment");
+        assert_eq!(batch[22] & 7, codec, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 mod bad;
 mod faults;
+mod logins;
 mod outputs;
 mod reading;
 mod settling;

@@ -218,10 +218,14 @@ pub(super) fn commit(
         return Ok(());
     }
     let list = positions(at)?;
-    // What the client commits by itself, now and at its end, must not be older than this. It refuses a partition that is
-    // not ours, and then commits nothing of it either.
-    if let Err(error) = consumer.store_offsets(&list) {
+    store(consumer, &list);
+    consumer.commit(&list, mode)
+}
+
+/// What the client commits by itself, now and at its end, must not be older than this. It refuses a partition that is not
+/// ours, and then commits nothing of it either.
+pub(super) fn store(consumer: &BaseConsumer<Context>, list: &TopicPartitionList) {
+    if let Err(error) = consumer.store_offsets(list) {
         tracing::debug!(%error, "kafka: store");
     }
-    consumer.commit(&list, mode)
 }

@@ -84,6 +84,8 @@ pub(super) struct Control<M> {
     most: usize,
     stored_at: Option<Instant>,
     committed_at: Option<Instant>,
+    /// A commit that is not waited for is under way.
+    sending: bool,
     stopping: bool,
     /// Settlements so far, covered by a flush under way, and covered by one that was confirmed.
     settled: Flushed,
@@ -108,6 +110,7 @@ impl<M: Clone> Control<M> {
             most: metadata::MOST,
             stored_at: None,
             committed_at: None,
+            sending: false,
             stopping: false,
             settled: Flushed(0),
             flushing: Flushed(0),

@@ -17,10 +17,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::context::{Context, commit, forget, is_no_topic, positions};
-use super::control::{Action, Control, Next, Place};
+use super::control::{Action, Control, Next, Place, Position};
 use super::describe::Describing;
 use super::ids::{Ids, Which};
 use super::record;
+use super::sending::Sending;
 use super::statistics::Statistics;
 use super::trouble::{Kind, Trouble};
 use super::wire::Record;
@@ -119,16 +120,27 @@ pub(super) fn run(consumer: &BaseConsumer<Context>, shared: &Shared, stays: bool
 
 fn work(consumer: &BaseConsumer<Context>, shared: &Shared) {
     let describing = Describing::new(consumer.client().native_client());
+    let mut sending = Sending::new(consumer.client().native_client());
     let mut ids = Ids::default();
     while !shared.is_closing() {
         compare(consumer, shared, &describing, &mut ids);
+        if let Some((at, result)) = sending.answer() {
+            answered(shared, &at, result);
+        }
         let (actions, next, stopping) = {
             let mut control = shared.control.lock();
             let (actions, next) = control.turn(Instant::now());
             (actions, next, control.is_stopping())
         };
         for action in actions {
-            carry_out(consumer, shared, action);
+            match action {
+                Action::Send(at) => {
+                    if let Err((at, error)) = sending.send(consumer, at) {
+                        answered(shared, &at, Err(error));
+                    }
+                }
+                action => carry_out(consumer, shared, action),
+            }
         }
         // What was due, or may be handed out after a commit.
         ring(shared);
@@ -228,9 +240,7 @@ pub(super) fn carry_out(consumer: &BaseConsumer<Context>, shared: &Shared, actio
             result
         }
         Action::Store(at) => positions(at).and_then(|list| consumer.store_offsets(&list)),
-        Action::Send(at) => commit(consumer, at, CommitMode::Async),
-        Action::Commit(at) => {
-            // The client does not say what becomes of one that is not waited for (rdkafka 0.39).
+        Action::Commit(at) | Action::Send(at) => {
             let result = commit(consumer, at, CommitMode::Sync);
             if result.is_err() {
                 shared.control.lock().not_committed(at);
@@ -249,15 +259,29 @@ pub(super) fn carry_out(consumer: &BaseConsumer<Context>, shared: &Shared, actio
             result
         }
     };
-    let Err(error) = result else { return };
+    if let Err(error) = result {
+        refused(shared, &error);
+        tracing::debug!(%error, ?action, "kafka");
+    }
+}
+
+/// What became of a commit that was not waited for.
+fn answered(shared: &Shared, at: &[Position], result: KafkaResult<()>) {
+    shared.control.lock().answered(at, result.is_ok());
+    if let Err(error) = result {
+        refused(shared, &error);
+        tracing::debug!(%error, ?at, "kafka: sent");
+    }
+}
+
+/// Mostly: the partition has just gone elsewhere. Nothing is committed by mistake, and what counts is tried again.
+fn refused(shared: &Shared, error: &KafkaError) {
     if error.rdkafka_error_code().is_some_and(says_shared_anew) {
         shared.called.store(true, Ordering::Relaxed);
     }
     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge) {
         shared.control.lock().text_refused();
     }
-    // Mostly: the partition has just gone elsewhere. Nothing is committed by mistake, and what counts is tried again.
-    tracing::debug!(%error, ?action, "kafka");
 }
 
 /// Whether the server refuses a member because the group is not what the member takes it for.

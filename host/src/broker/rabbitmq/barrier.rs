@@ -41,29 +41,42 @@ struct Got {
 }
 
 impl Subscription {
-    /// Waits until the server has dealt with every acknowledgement, and its queues have them. An error means that this is
-    /// not known: they may come again.
+    /// Waits until the server has dealt with every acknowledgement, and its queues have them, where there may be some that
+    /// they have not. An error means that this is not known: they may come again.
     pub(super) async fn applied(&self, live: &Live) -> lapin::Result<()> {
-        let got = within(ANSWER, self.ask_all(live)).await?;
-        // It is in hand: from here on it takes the time it takes.
-        for got in got {
-            let parked = self.park(live, &[got.parking]).await;
-            if parked.iter().all(Result::is_ok) {
-                let options = BasicAckOptions::default();
-                got.by.basic_ack(got.tag, options).await?;
-            }
-            got.by.close(200, "done".into()).await?;
-        }
-        Ok(())
+        self.asked(live, NEVER_KEPT).await
     }
 
-    async fn ask_all(&self, live: &Live) -> lapin::Result<Vec<Got>> {
+    /// The same where there is any acknowledgement at all: what the queues send for it has been sent by then.
+    pub(super) async fn all_applied(&self, live: &Live) -> lapin::Result<()> {
+        self.asked(live, 1).await
+    }
+
+    async fn asked(&self, live: &Live, least: usize) -> lapin::Result<()> {
+        let mut got = Vec::new();
+        let asked = within(ANSWER, self.ask_all(live, least, &mut got)).await;
+        // These are in hand, whether or not the rest has answered.
+        for got in got {
+            let parked = self.park(live, &[got.parking]).await;
+            let taken = parked.iter().all(Result::is_ok);
+            let end = async {
+                if taken {
+                    let options = BasicAckOptions::default();
+                    got.by.basic_ack(got.tag, options).await?;
+                }
+                got.by.close(200, "done".into()).await
+            };
+            within(ANSWER, end).await?;
+        }
+        asked
+    }
+
+    async fn ask_all(&self, live: &Live, least: usize, got: &mut Vec<Got>) -> lapin::Result<()> {
         // The channel has passed it on, or keeps it.
         qos(&live.channel, 1).await?;
         let frames = self.frames();
-        let mut got = Vec::new();
-        if frames < NEVER_KEPT {
-            return Ok(got);
+        if frames < least {
+            return Ok(());
         }
         // What is parked below goes into the subscription's own queue: that one is asked before.
         for own in [true, false] {
@@ -74,7 +87,7 @@ impl Subscription {
         // The channel has heard that the queues have it, and has passed on what it kept.
         qos(&live.channel, 1).await?;
         self.had(frames);
-        Ok(got)
+        Ok(())
     }
 
     /// By a channel of its own: an error takes nothing else with it.

@@ -20,7 +20,7 @@ use super::wire::Received;
 use crate::delivery::Token;
 
 /// One channel, from its opening to its loss. Later ones are greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(super) struct Epoch(u64);
 
 /// A delivery in hand.

@@ -1,6 +1,6 @@
 //! Both halves of an open subscription: what hands messages over, and what settles them.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connect::words;
 use super::consumers::qos;
-use super::ledger::With;
+use super::ledger::{Epoch, With};
 use super::parking::{Parking, as_it_was, beside, lost, park_and_acknowledge};
 use super::step::{Step, step};
 use super::subscription::{Live, Subscription};
@@ -133,11 +133,13 @@ impl Source for RabbitSource {
 
 pub(super) struct RabbitSettler {
     pub(super) sub: Arc<Subscription>,
+    /// Acknowledged by the connection of that epoch at a stop, and it is not known whether the queues have it.
+    pub(super) unproven: (Epoch, HashSet<Token>),
     pub(super) _worker: Arc<DropGuard>,
 }
 
 impl RabbitSettler {
-    async fn carry_out(&self, batch: &[Settle]) -> Vec<Result<(), SettleError>> {
+    async fn carry_out(&mut self, batch: &[Settle]) -> Vec<Result<(), SettleError>> {
         let gone =
             || SettleError::Fenced("rabbitmq: its connection is gone; it comes again".to_owned());
         let mut results = vec![Err(gone()); batch.len()];
@@ -148,6 +150,10 @@ impl RabbitSettler {
         let (mut parking, mut parked) = (Vec::new(), Vec::new());
         for (index, settle) in batch.iter().enumerate() {
             let token = settle.token;
+            if self.unproven.0 == live.epoch && self.unproven.1.contains(&token) {
+                results[index] = Ok(());
+                continue;
+            }
             let Some(held) = self.sub.held(token) else {
                 continue;
             };
@@ -185,14 +191,39 @@ impl RabbitSettler {
                 results[index] = result;
             }
         }
-        if self.sub.stopping.is_cancelled()
-            && let Err(error) = self.dealt_with(&live, batch).await
-        {
-            for result in results.iter_mut().filter(|result| result.is_ok()) {
-                *result = Err(lost(&words(&error)));
-            }
+        if self.sub.stopping.is_cancelled() {
+            let dealt_with = self.dealt_with(&live, batch).await;
+            self.prove(&live, batch, &mut results, dealt_with);
         }
         results
+    }
+
+    /// Takes back what was said of a batch where the server has not answered for it. While the connection stands it is asked
+    /// again.
+    fn prove(
+        &mut self,
+        live: &Live,
+        batch: &[Settle],
+        results: &mut [Result<(), SettleError>],
+        dealt_with: lapin::Result<()>,
+    ) {
+        if self.unproven.0 != live.epoch {
+            self.unproven = (live.epoch, HashSet::new());
+        }
+        let stands = live.connection.status().connected();
+        for (settle, result) in batch.iter().zip(results) {
+            if result.is_err() {
+                continue;
+            }
+            match &dealt_with {
+                Ok(()) => drop(self.unproven.1.remove(&settle.token)),
+                Err(error) if stands => {
+                    self.unproven.1.insert(settle.token);
+                    *result = Err(SettleError::Unavailable(words(error)));
+                }
+                Err(error) => *result = Err(lost(&words(error))),
+            }
+        }
     }
 
     /// Waits until the server has dealt with a batch, and after the last one until its queues have what was settled. While

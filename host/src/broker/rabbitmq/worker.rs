@@ -106,12 +106,12 @@ impl Worker {
         // What was accepted is not to come again with the rest.
         match end {
             End::Rewound => {
-                let applied = self.closing.run_until_cancelled(self.sub.applied(&live));
-                drop(applied.await);
+                let applied = self.sub.all_applied(&live);
+                drop(self.closing.run_until_cancelled(applied).await);
                 self.note(&live, consumers.come());
             }
-            End::Closed => drop(self.sub.applied(&live).await),
-            End::Broke(_) => {}
+            // Whoever settled last has waited for it.
+            End::Closed | End::Broke(_) => {}
         }
         let lost = self.sub.down(ours);
         if lost > 0 {
@@ -134,6 +134,8 @@ impl Worker {
         let connection = self.endpoint.connect(&what).await?;
         let opened = tokio::time::timeout(OPENING, self.open(connection)).await;
         opened.unwrap_or_else(|_| {
+            // Nobody reads by it, and it is not to keep what it was given.
+            self.sub.down(false);
             // A quorum queue that has no leader yet, after a restart say, keeps whoever asks for it waiting.
             let at = &self.endpoint.at;
             let reason = format!("rabbitmq at {at}: no answer about {}", self.sub.queue);

@@ -21,7 +21,9 @@ impl<M: Clone> Control<M> {
                 Unsaved::Cautious if commit => {
                     actions.extend(slot.save(self.most).map(Action::Begin));
                 }
-                Unsaved::Moved if slot.is_far() => far.extend(slot.send(self.most)),
+                Unsaved::Moved | Unsaved::Still if slot.is_far() && !self.sending => {
+                    far.extend(slot.send(self.most));
+                }
                 Unsaved::Moved if store => moved.extend(slot.save(self.most)),
                 Unsaved::Still if commit => still.extend(slot.send(self.most)),
                 _ => {}
@@ -32,6 +34,7 @@ impl<M: Clone> Control<M> {
             actions.push(Action::Store(moved));
         }
         if !far.is_empty() {
+            self.sending = true;
             actions.push(Action::Send(far));
         }
         if !still.is_empty() {
@@ -65,6 +68,14 @@ impl<M: Clone> Control<M> {
                 // Not again at once.
                 self.committed_at = Some(now);
             }
+        }
+    }
+
+    /// What was sent was committed, or not: the next may be sent.
+    pub(in crate::broker::kafka) fn answered(&mut self, positions: &[Position], committed: bool) {
+        self.sending = false;
+        if !committed {
+            self.not_committed(positions);
         }
     }
 

@@ -201,6 +201,17 @@ fn many_that_are_settled_are_committed_at_once() {
         c.settle(one.token, Settlement::Accept, t0).unwrap();
     }
     assert_eq!(c.turn(t0).0, [Action::Store(vec![at(many + 2, "")])]);
+    // One at a time; where it failed the next makes up for it.
+    receive(&mut c, many + 2..3 * many);
+    for one in c.fetch(room(1000)) {
+        c.settle(one.token, Settlement::Accept, t0).unwrap();
+    }
+    let last = vec![at(3 * many, "")];
+    assert_eq!(c.turn(t0 + ms(99)).0, []);
+    c.answered(&[at(many, "")], true);
+    assert_eq!(c.turn(t0 + ms(99)).0, [Action::Send(last.clone())]);
+    c.answered(&last, false);
+    assert_eq!(c.turn(t0 + ms(99)).0, [Action::Commit(last)]);
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(in crate::broker::kafka) enum Action {
     Begin(Position),
     /// Commit these by and by.
     Store(Vec<Position>),
-    /// Commit these now, without waiting. Where it fails the next commit makes up for it.
+    /// Commit these now, without waiting; answer with [`Control::answered`](super::Control::answered). No other is sent before.
     Send(Vec<Position>),
     /// Commit these now; answer with [`Control::not_committed`](super::Control::not_committed) where it fails.
     Commit(Vec<Position>),

@@ -204,12 +204,12 @@ impl World {
                         partition.stored = Some(stored);
                     }
                 }
-                // Nobody is told where it fails.
-                Action::Send(_) if std::mem::take(&mut self.broken) => {}
                 Action::Send(positions) => {
-                    for position in &positions {
+                    let works = !std::mem::take(&mut self.broken);
+                    for position in positions.iter().filter(|_| works) {
                         self.partitions[position.place.partition as usize].commit(position);
                     }
+                    self.control.answered(&positions, works);
                 }
                 Action::Commit(positions) | Action::Flush(positions, _) => {
                     if std::mem::take(&mut self.broken) {
