@@ -37,15 +37,15 @@ played() {
 
 # build NAME...: the suites that play these, and the program where one of them starts it.
 build() {
-    local name suite targets=()
+    local name suite targets=() starts=()
     for name in "$@"; do
         read -r suite _ <<<"$(played "$name")"
         targets+=(--test "$suite")
         if grep -qx program "tests/mutants/$name"; then
-            targets+=(--bins)
-            program=broken
+            program=broken starts=(--bins)
         fi
     done
+    targets+=("${starts[@]}")
     (cd "$copy" && cargo build --workspace --locked "${targets[@]}") >"$copy/output" 2>&1
 }
 
