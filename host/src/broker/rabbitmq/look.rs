@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use data_encoding::HEXLOWER;
 use futures_util::StreamExt as _;
@@ -174,14 +173,7 @@ impl Look {
     }
 
     fn taken(&mut self, delivery: Delivery) -> Result<Message, BrokerError> {
-        let received = Received {
-            tag: delivery.delivery_tag,
-            exchange: delivery.exchange,
-            routing_key: delivery.routing_key,
-            redelivered: delivery.redelivered,
-            properties: delivery.properties,
-            payload: Bytes::from(delivery.data),
-        };
+        let received = Received::from(delivery);
         let times = received.delivery_count().unwrap_or(0);
         if times >= OFTEN && !self.harmless {
             return Err(BrokerError::Refused(format!(
